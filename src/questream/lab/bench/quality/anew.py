@@ -1,7 +1,7 @@
-"""Offline average linkage of all questions so far, anew with each micro-batch: what nobody who streams can expect.
+"""Offline average linkage of all questions so far, anew with each micro-batch.
 
-A cluster has the id of the former one with which it shares most questions. So far as this falls behind itself after the
-stream, it is the questions that are not there yet which are missing, not a better way to cluster.
+A cluster has the id of the former one with which it shares most questions. How far this falls behind itself after the
+stream tells what the questions that are not there yet cost as published.
 """
 
 from __future__ import annotations
