@@ -55,9 +55,10 @@ class Line:
 
     @property
     def words(self) -> list[str]:
-        """In lower case."""
+        """In lower case, each at the place that it has in `written`."""
         if self._words is None:
-            self._words = words_of(self.text[:_LOOKED_AT].lower())
+            # Of words, not of the text: "\u0130" becomes two characters, the second of which parts a word.
+            self._words = [word.lower() for word in self.written]
         return self._words
 
     @property

@@ -16,6 +16,8 @@ from questream.preparing.phrases import asks_in, phrases
 MOST_LINES = 400
 _SIGNATURE_LINES = 16
 _SUBJECT_WORDS = 3
+# Above and below the question; each that goes has a line of any length copied.
+_MOST_ASIDES = 400
 
 _REPLY_PREFIX = re.compile(r"(?:(?:re|aw|wg|fw|fwd|rv|tr|antw|sv|vs)(?:\[\d+\])?:\s*)+", re.IGNORECASE)
 _GREETING_ENDS = re.compile(r"[,!:;\u2013]|\s-\s|\.\s")
@@ -182,7 +184,9 @@ def _is_salutation(line: Line, below: list[Line]) -> bool:
 def _without_asides(lines: list[Line]) -> list[Line]:
     """Without the sentences around it that do not say what it is about, such as "I hope this mail finds you well."."""
     kept = _trimmed(lines)
-    while kept:
+    for _ in range(_MOST_ASIDES):
+        if not kept:
+            return lines
         rest = _BLANK
         if not kept[0].aside:
             end = kept[0].first_sentence()
@@ -190,14 +194,16 @@ def _without_asides(lines: list[Line]) -> list[Line]:
             if rest.blank or not Line(kept[0].text[:end]).aside:
                 break
         kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
-    while kept:
+    for _ in range(_MOST_ASIDES):
+        if not kept:
+            return lines
         begin = 0 if kept[-1].aside else kept[-1].last_sentence()
         last = Line(kept[-1].text[begin:])
         if not (last.aside or last.closing):
-            return kept
+            break
         rest = Line(kept[-1].text[:begin])
         kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
-    return lines
+    return kept or lines
 
 
 def _without_notices(lines: list[Line]) -> list[Line]:
