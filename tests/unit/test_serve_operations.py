@@ -357,6 +357,25 @@ def test_the_same_form_again_takes_back_what_it_did_and_not_what_somebody_else_d
     assert len(store.operations("shop", 9)) == 6
 
 
+def test_a_form_that_met_a_store_which_did_not_answer_stays_on_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    fields = fields_of(client.get("/n/shop/change?op=label&c=c1").text) | {"name": "parcels"}
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("Redis did not answer", "check redis.url")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "operate", fail)
+        refused = client.post("/n/shop/change", data=fields)
+    # The address of a form has no page of its own, or another one: a browser that went there would lose what was typed.
+    assert (refused.status_code, "refresh" in refused.headers) == (503, False)
+    assert "check redis.url" in refused.text
+    assert "Reload this page to send the form again." in refused.text
+    assert client.post("/n/shop/change", data=fields).status_code == 303
+    assert next(iter(store.summaries("shop"))).label == "parcels"
+
+
 def test_where_the_store_ends_between_two_the_same_form_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_with({"shop": TEXTS})
     client = client_of(store)

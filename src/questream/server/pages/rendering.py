@@ -141,10 +141,10 @@ def show_refusal(request: Request, refused: Refused) -> Response:
     if refused.status is HTTPStatus.UNAUTHORIZED and services_of(request).access.has_tokens:
         following = request.url.path if request.method == "GET" else None
         return RedirectResponse(link("/login", next=following), HTTPStatus.SEE_OTHER)
-    # What was done in part is not taken from the screen, nor is a form sent again.
-    waits = refused.status is HTTPStatus.SERVICE_UNAVAILABLE and not refused.links
-    waits |= refused.status is HTTPStatus.TOO_MANY_REQUESTS and request.method == "GET"
-    page = _environment.get_template("refusal.html").render(refused=refused, waits=waits)
+    passes = refused.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+    # A browser would ask for the address of a form, and lose what was typed.
+    waits = passes and request.method == "GET"
+    page = _environment.get_template("refusal.html").render(refused=refused, waits=waits, passes=passes)
     headers = {**refused.headers, **({"Refresh": refused.headers.get("Retry-After", "5")} if waits else {})}
     return HTMLResponse(page, refused.status, headers)
 

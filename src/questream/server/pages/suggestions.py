@@ -67,12 +67,6 @@ def dismiss(scope: InNamespace, fields: Form) -> Response:
     return RedirectResponse(link(here, kind=kind, **done_link(what, [done.number])), HTTPStatus.SEE_OTHER)
 
 
-@router.get("/n/{namespace}/suggestions/dismiss")
-def show_again(scope: InNamespace) -> Response:
-    """Where a browser looks again that was told to wait."""
-    return RedirectResponse(f"/n/{scope.namespace}/suggestions", HTTPStatus.SEE_OTHER)
-
-
 def _find(scope: Scope, kind: Shown) -> list[Row]:
     services, namespace = scope.services, scope.namespace
     if kind == "name":
