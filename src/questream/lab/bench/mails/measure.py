@@ -17,7 +17,7 @@ from questream.lab.evaluation.online import cluster_online
 class Left:
     """What preparing left of mails: `exact` the question alone, `lost` not all of it.
 
-    `words_beside` is how many words beside the question a mean mail of the others kept. `microseconds` are of the
+    `words_beside` is how many words beside the question each of the others kept, as a mean. `microseconds` are of the
     processor, for one mail.
     """
 
@@ -55,7 +55,7 @@ def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[s
         mails=len(mails),
         exact=exact,
         lost=len(mails) - sum(whole),
-        words_beside=beside / max(1, sum(whole)),
+        words_beside=beside / max(1, sum(whole) - exact),
         microseconds=1e6 * seconds / max(1, len(mails)),
     )
     return figures, prepared
