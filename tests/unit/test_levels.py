@@ -251,6 +251,17 @@ def test_new_leaves_do_not_give_an_id_to_others_that_never_had_it() -> None:
     assert found.ended == {Node(1, 1): Node(1, 2)}
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 5, 5), (10, 1, 1)], ids=str)
+def test_what_is_found_anew_has_no_id_of_new_leaves(sizes: tuple[int, ...]) -> None:
+    """Intent 2, the highest, is of the new leaf 9 alone, which came to leaf 1: the other part of intent 1 is new."""
+    former = Levels({leaf(number): Node(1, of) for number, of in {1: 1, 2: 1, 3: 1, 9: 2}.items()}, (3, 1))
+    leaves = leaves_in_pairs(dict(zip((1, 2, 3, 9), (*sizes, 10), strict=True)), [(1, 9), (2, 3)])
+    found = regroup(leaves, former, RULES, opened=8)
+    assert {intent(found.levels, number) for number in (1, 2, 3, 9)} == {Node(1, 1), Node(1, 3)}
+    assert intent(found.levels, 2) == intent(found.levels, 3)
+    assert Node(1, 2) in found.ended
+
+
 def test_new_leaves_alone_keep_the_id_that_they_were_told_with() -> None:
     former = Levels({leaf(number): Node(1, 1) for number in (1, 5, 6)}, (2, 1))
     levels = regroup(leaves_in_pairs({3: 1, 5: 1, 6: 1}, [(3,), (5, 6)]), former, RULES, opened=4).levels

@@ -82,7 +82,8 @@ class LevelGraph:
         votes = np.where((self._kept_in > 0) | self._new, _HARDLY * self._strengths, self._strengths)
         # Nor does what is new give that id to others, which never were in the community.
         former = np.where(self._new & np.isin(found, found[~self._new]), 0, self._former)
-        named = self._united(found, _after_former(found, former, votes))
+        fresh = int(self._former.max(initial=0)) + 1
+        named = self._united(found, _after_former(found, former, votes, fresh))
         return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
 
     def _parted(self, found: Numbers) -> Numbers:
@@ -222,8 +223,11 @@ def _ties(unit: Matrix, sizes: Floats, rules: TieRules) -> tuple[Numbers, Number
     return one, other, weights
 
 
-def _after_former(found: Numbers, former: Numbers, weights: Floats) -> Numbers:
-    """Communities numbered by the former one of which they have most; each of these names one, the others are new."""
+def _after_former(found: Numbers, former: Numbers, weights: Floats, fresh: int) -> Numbers:
+    """Communities numbered by the former one of which they have most; each of these names one.
+
+    The others are new, numbered from `fresh` on.
+    """
     known = former > 0
     pairs, pair = np.unique(np.stack([found[known], former[known]]), axis=1, return_inverse=True)
     shared = np.bincount(pair.ravel(), weights[known], pairs.shape[1])
@@ -234,7 +238,6 @@ def _after_former(found: Numbers, former: Numbers, weights: Floats) -> Numbers:
         if community not in named and number not in used:
             named[community] = number
             used.add(number)
-    fresh = int(former.max(initial=0)) + 1
     for community in found.tolist():
         if community not in named:
             named[community] = fresh
