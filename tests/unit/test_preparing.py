@@ -276,6 +276,26 @@ def test_a_request_below_the_closing_is_kept(below: str) -> None:
     assert without_frame(f"Hello,\n\nI have an old order.\n\nThanks,\nAnna\n\n{below}").endswith(f"\n\n{below}")
 
 
+@pytest.mark.parametrize("asked", ["Is my order 4711 from yesterday?", "Ist meine Bestellung 4711 vom Montag?"])
+def test_a_number_that_is_asked_about_is_kept(asked: str) -> None:
+    assert without_frame(f"Hello,\n\n{asked}\nI don't see it.\n\nThanks,\nAnna") == f"{asked}\nI don't see it."
+
+
+def test_what_stands_behind_many_courtesies_is_kept() -> None:
+    text = f"{'Thank you for your help and support. ' * 20}My card is lost."
+    assert without_frame(f"Hello,\n\n{text}\n\nThanks,\nAnna") == "My card is lost."
+
+
+@pytest.mark.parametrize("above", ["Hello,", "I have a question.", "Guten Tag,\n\n-----"], ids=["en", "said", "de"])
+@pytest.mark.parametrize("between", ["\n", "\n\n"], ids=["lines", "paragraphs"])
+@pytest.mark.parametrize(
+    "names", [("Name", "Email", "Phone"), ("Name", "E-Mail", "Telefon")], ids=["English", "German"]
+)
+def test_a_question_below_the_fields_of_a_form_is_kept(above: str, between: str, names: tuple[str, ...]) -> None:
+    form = between.join(f"{name}: Anna" for name in names)
+    assert without_frame(f"{above}\n\n{form}\n\nMy card is lost.").endswith("My card is lost.")
+
+
 def test_the_greeting_below_a_subject_is_left_out() -> None:
     mail = "Subject: My trip to Spain\n\nHello,\n\nPlease help me activate roaming.\n\nAnna"
     assert without_frame(mail) == "My trip to Spain\nPlease help me activate roaming."

@@ -118,7 +118,8 @@ class Line:
     @property
     def aside(self) -> bool:
         """Whether it does not say what a mail is about, but thanks, asks for an answer or gives a number to look up."""
-        return self.courteous or self.reference
+        # Of a longer one the rest may say it.
+        return len(self.text) <= _LOOKED_AT and (self.courteous or self.reference)
 
     @property
     def courteous(self) -> bool:
@@ -127,8 +128,8 @@ class Line:
 
     @property
     def reference(self) -> bool:
-        """Whether it only gives a number, such as "Order no. 4711"."""
-        if _LOOKED_UP.search(self.text[:_LOOKED_AT]) is None:
+        """Whether it only gives a number, such as "Order no. 4711", and does not ask about it."""
+        if _LOOKED_UP.search(self.text[:_LOOKED_AT]) is None or self.asks:
             return False
         known = phrases()
         beside = [word for word in self.words if not _LOOKED_UP.search(word)]

@@ -57,7 +57,7 @@ class Phrases:
     is about; nor does one of a number and `references`. A closing in other words has one of `regards`. A line that
     begins with one of `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking`
     is said, or two words of `asking_pairs`, one behind the other. `headers` are names of the fields of a mail or a
-    ticket, `subjects` those of them that say what it is about.
+    ticket, `subjects` those of them that say what it is about, `senders` those that say whose mail it is.
     """
 
     greetings: Beginnings
@@ -73,6 +73,7 @@ class Phrases:
     devices: frozenset[str]
     headers: frozenset[str]
     subjects: frozenset[str]
+    senders: frozenset[str]
     wrote: Sayings
     forwarded: Sayings
     legal: Sayings
@@ -103,6 +104,7 @@ def phrases() -> Phrases:
         devices=of("devices"),
         headers=of("headers"),
         subjects=of("subjects"),
+        senders=of("senders"),
         wrote=Sayings(of("wrote")),
         forwarded=Sayings(of("forwarded")),
         legal=Sayings(of("legal")),
