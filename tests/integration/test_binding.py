@@ -192,6 +192,12 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         # It is no part of that cluster any more.
         shown = decide(op="split", cluster_id=by_id["qa"], texts=[about], dry_run=True)[1]
         assert shown["corrections"] == []
+        # Nor is it told of as one that would move with that cluster.
+        shown = questream("clusters", "merge", by_id["qa"], by_id["qpin"], "--dry-run", "--json", *flags).json
+        both = [
+            client.get(f"/api/v1/namespaces/default/clusters/{by_id[one]}/members").json() for one in ("qa", "qpin")
+        ]
+        assert shown["effect"]["members"] == sum(len(one["members"]) for one in both)
         # What was turned away joins nothing; said again, it is not asked where it would.
         once = ("clusters", "reject", "--text", CARD, "--id", "once", "--json")
         first = questream(*once, *flags).json

@@ -33,20 +33,30 @@ def kept_in_order(state: ClusterState, order: First) -> list[KeptMember]:
 
 def still_kept(store: Store, namespace: str, state: ClusterState, order: First) -> list[KeptMember]:
     """As `kept_in_order`, without the questions that people have moved out of the cluster since."""
-    kept = {in_topic(one.place): one for one in kept_in_order(state, order)}
-    operations = store.operations(namespace, OPERATIONS_KEPT) if kept else []
-    moves = [one for operation in operations for one in operation.corrections if one.place in kept]
+    return each_still_kept(store, namespace, [state], order)[state.cluster_id]
+
+
+def each_still_kept(
+    store: Store, namespace: str, states: Sequence[ClusterState], order: First
+) -> dict[int, list[KeptMember]]:
+    """As `still_kept`, of each of these clusters by its id. Operations are read once."""
+    kept = {state.cluster_id: {in_topic(one.place): one for one in kept_in_order(state, order)} for state in states}
+    places = {place for found in kept.values() for place in found}
+    operations = store.operations(namespace, OPERATIONS_KEPT) if places else []
+    moves = [one for operation in operations for one in operation.corrections if one.place in places]
     ends = {number for one in moves for number in (one.before, one.after) if number is not None}
     roots: dict[int | None, int] = {
         number: survivor_of(number, chain) for number, chain in follow_aliases(store, namespace, sorted(ends)).items()
     }
     # The newest first. A topic that was made anew has other questions at the places of those before, in other clusters.
-    belongs: dict[Place, bool] = {}
+    belongs: dict[tuple[int, Place], bool] = {}
     for one in moves:
-        before, after = roots.get(one.before), roots.get(one.after)
-        if state.cluster_id in (before, after):
-            belongs.setdefault(one.place, after == state.cluster_id)
-    return [one for place, one in kept.items() if belongs.get(place, True)]
+        for number in {roots[end] for end in (one.before, one.after) if end in roots}:
+            belongs.setdefault((number, one.place), number == roots.get(one.after))
+    return {
+        number: [one for place, one in found.items() if belongs.get((number, place), True)]
+        for number, found in kept.items()
+    }
 
 
 # Who opens a cluster is alike to nothing yet, and comes last in both.

@@ -21,7 +21,7 @@ from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.ledger import in_topic
 from questream.store.protocol import Part, ProposedLevels, ProposedOperation, Store
 from questream.tools.following import open_texts, recent
-from questream.tools.kept_questions import KeptQuestions, kept_in_order
+from questream.tools.kept_questions import KeptQuestions, each_still_kept
 from questream.tools.members import First
 from questream.tools.questions import Encodes
 
@@ -217,12 +217,13 @@ def _questions(
     unread = 0
     found: list[Asked] = []
     with closing(KeptQuestions(settings)) as kept:
-        for state in sorted(states, key=lambda state: -state.size)[:_MOST_READ]:
-            members = kept.read(state.cluster_id, namespace, kept_in_order(state, First.NEWEST))
+        largest = sorted(states, key=lambda state: -state.size)[:_MOST_READ]
+        for cluster_id, places in each_still_kept(store, namespace, largest, First.NEWEST).items():
+            members = kept.read(cluster_id, namespace, places)
             read = [(one, one.question) for one in members if one.question is not None]
             unread += len(members) - len(read)
             found += [
-                Asked(question.id, question.text, state.cluster_id, (one.topic, *one.published.place), is_member=True)
+                Asked(question.id, question.text, cluster_id, (one.topic, *one.published.place), is_member=True)
                 for one, question in read
             ]
     ids = {state.cluster_id for state in states}
