@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -99,6 +100,42 @@ def test_a_part_gets_no_references_back_once_its_texts_are_erased(merged: Store,
     decisions.commit(decisions.unmerge(2))
     assert cluster(merged, namespace, 2).kept_members == ""
     assert [one.place[2] for one in KeptMembers.parse(cluster(merged, namespace, 1).kept_members).newest] == [6]
+
+
+class Interrupted:
+    """The store, in which the texts of cluster 1 are erased before the first call of a method."""
+
+    def __init__(self, store: Store, namespace: str, method: str) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._method: str | None = method
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method:
+            self._method = None
+            decisions = Decisions(self._store, self._namespace, By("bob"))
+            decisions.commit(decisions.forget(1))
+        return getattr(self._store, name)
+
+    @property
+    def was_called(self) -> bool:
+        return self._method is None
+
+
+@pytest.mark.parametrize("erased_before", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("method", ["operations", "states", "remains", "cluster", "levels", "operate"])
+def test_no_references_come_back_where_texts_are_erased_while_a_part_is_looked_at(
+    merged: Store, namespace: str, method: str, erased_before: bool
+) -> None:
+    if erased_before:
+        decisions = Decisions(merged, namespace, By("ann"))
+        decisions.commit(decisions.forget(1))
+        add(merged, namespace, 6, member(6, 0.8))
+    interrupted = Interrupted(merged, namespace, method)
+    decisions = Decisions(cast(Store, interrupted), namespace, By("ann"))
+    decisions.commit(decisions.unmerge(2))
+    assert interrupted.was_called
+    assert [cluster(merged, namespace, number).kept_members for number in (1, 2)] == ["", ""]
 
 
 def test_each_goes_to_the_nearer_part(merged: Store, namespace: str) -> None:

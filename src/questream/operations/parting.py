@@ -56,11 +56,12 @@ def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[Know
     are separated, since what has merged once would merge again. Raises KeyError if there is no such cluster,
     OperationRefused where it is not merged, what it was is not kept any longer, or a part of that has parted since.
     """
-    survivor = live_cluster(store, namespace, cluster_id)
+    # First: where texts are erased after it, the store refuses the part, which has references that the survivor had.
+    remains = store.remains(namespace, cluster_id)
+    survivor, returned = live_cluster(store, namespace, cluster_id), store.cluster(namespace, cluster_id)
     name = format_cluster_id(cluster_id)
     if survivor.cluster_id == cluster_id:
         raise OperationRefused(f"{name} is not merged")
-    remains, returned = store.remains(namespace, cluster_id), store.cluster(namespace, cluster_id)
     if remains is None or returned is None or survivor.vector_sum is None:
         raise OperationRefused(
             f"what {name} was before its merge is not kept any longer, or a part of it stands by itself again",

@@ -28,7 +28,7 @@ class Remains:
     `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
     those that the survivor had; `survivor_ruling` is how that was ruled, without them and what stood for it.
     `survivor_kept` are the references of the survivor, None where they were not kept; `later_kept` those of what it
-    absorbed since. Where `texts_erased` since, it has no references.
+    absorbed since. Where the operation `erased_by` has erased its texts since (0: none), it has no references.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Remains:
     survivor_exemplars: tuple[str, ...]
     survivor_kept: str | None = None
     later_kept: tuple[str, ...] = ()
-    texts_erased: bool = False
+    erased_by: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,8 @@ KINDS = (
         "hash",
         "members sum: the centroid, none of a merged or retired one; size revision created seen"
         " representative label route; labelled: the revision at which it was named; joins absorbed: what it"
-        " counts that may not be published; merged_into: the survivor's id; remains: its entry there; forgotten: its"
-        " texts were erased since; ruled exemplars: see operate.lua; kept:"
+        " counts that may not be published; merged_into: the survivor's id; remains: its entry there; forgotten: the"
+        " operation that has erased its texts since; ruled exemplars: see operate.lua; kept:"
         " references to a few of its questions (clustering/kept_members.py); represented: the question"
         " that people chose to stand for it, in the place of `representative`; retired:"
         " it is a stub; outdated: see verify_before_commit.lua",

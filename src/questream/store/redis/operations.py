@@ -92,7 +92,7 @@ class RedisOperations(RedisCalls):
             "part": part is not None
             and [
                 *(part.survivor_members, part.remains.key, part.kept_members, part.joined, part.own_kept),
-                part.remains.texts_erased,
+                part.remains.erased_by,
             ],
             "remains_kept": REMAINS_KEPT,
             "undo_ms": self._undo_ms,
@@ -160,7 +160,7 @@ class RedisOperations(RedisCalls):
             last = {one[b"cluster"]: one for one in later}.values()
             since = tuple(one[b"kept"].decode() for one in last if one[b"survivor"] == first[b"survivor"])
             remains = replace(_parsed_remains(entry.decode(), first), later_kept=since)
-            return remains if forgotten is None else replace(remains, kept_members="", texts_erased=True)
+            return remains if forgotten is None else replace(remains, kept_members="", erased_by=int(forgotten))
 
     @on_namespace
     def operation(self, namespace: str, number: int) -> Operation | None:

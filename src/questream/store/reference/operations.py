@@ -112,7 +112,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             self._log(state, changes)
             state.constrained = state.seq if changes else state.constrained
             if proposed.forgets is not None:
-                self._erase_texts(state, proposed.forgets)
+                self._erase_texts(state, proposed.forgets, number)
             if merge is not None:
                 self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
             if part is not None:
@@ -155,7 +155,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
         with self._lock:
             return _forgetting(self._get(namespace), cluster_id)
 
-    def _erase_texts(self, state: Namespace, forgets: Forgetting) -> None:
+    def _erase_texts(self, state: Namespace, forgets: Forgetting, number: int) -> None:
         for i in forgets.cluster_ids:
             row = replace(
                 state.clusters[i].cluster_row, representative=None, represented_by=None, own_representative=None
@@ -166,9 +166,9 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             state.made_names.pop(i, None)
             if is_alias and i in state.remains:
                 remains, in_flight, at = state.remains[i]
-                state.remains[i] = replace(remains, kept_members="", texts_erased=True), in_flight, at
+                state.remains[i] = replace(remains, kept_members="", erased_by=number), in_flight, at
         state.name_changes = max(state.name_changes + 1, int(self._clock() * 1000))
-        state.operations = {number: without_texts(one, forgets.cluster_ids) for number, one in state.operations.items()}
+        state.operations = {known: without_texts(one, forgets.cluster_ids) for known, one in state.operations.items()}
         del state.log[:-1]
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:

@@ -16,7 +16,7 @@ def may_part(state: Namespace, part: Part) -> bool:
     survivor, returned = state.clusters.get(part.survivor), state.clusters.get(part.remains.cluster_id)
     return (
         remains is not None
-        and (remains[0].key, remains[0].texts_erased) == (part.remains.key, part.remains.texts_erased)
+        and (remains[0].key, remains[0].erased_by) == (part.remains.key, part.remains.erased_by)
         and survivor is not None
         and survivor.vector_sum is not None
         and survivor.members == part.survivor_members > remains[0].members

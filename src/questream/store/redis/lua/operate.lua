@@ -13,8 +13,8 @@
 --               merge: false, or {members of the first cluster, of the second, features of both or false,
 --                                 references of each kind that a cluster keeps},
 --               part: false, or {members of the first cluster, entry of what the second was, `kept` of the first after it, how
---                                many questions that joined since go with the second, its `kept`, whether its texts were
---                                erased since the merge},
+--                                many questions that joined since go with the second, its `kept`, the number of the last
+--                                operation that has erased its texts since the merge, or 0},
 --               remains_kept, undo_ms: how much is kept of what merges absorb, and how long,
 --               rules: false, or [JSON of the namespace's rules before, after], '' for none,
 --               levels: false, or the version of the levels that it changes,
@@ -107,7 +107,7 @@ for i, cluster in ipairs(request.clusters) do
   local is_there = members
   if parting and i == 2 then
     is_there = merged_into and not retired and redis.call('HGET', cluster_key(i), 'remains') == parting[2]
-      and (redis.call('HEXISTS', cluster_key(i), 'forgotten') == 1) == parting[6]
+      and (redis.call('HGET', cluster_key(i), 'forgotten') or '0') == as_text(parting[6])
   elseif parting then
     local whole = redis.call('HMGET', cluster_key(i), unpack(WHOLE))
     if members and not is_whole(whole) then return lost('a cluster is cut short') end
@@ -218,7 +218,7 @@ if forgets then
   for i, id in ipairs(forgets.aliases) do
     redis.call('HDEL', alias_key(i), 'representative', 'represented')
     -- Its remains have references.
-    redis.call('HSET', alias_key(i), 'forgotten', '1')
+    redis.call('HSET', alias_key(i), 'forgotten', as_text(number))
     redis.call('HINCRBY', alias_key(i), 'revision', 1)
     redis.call('ZADD', outbox_key, now_ms, as_text(id))
     redis.call('HDEL', names_key, as_text(id))
