@@ -104,7 +104,7 @@ class Suggester:
                 looked_for = kinds if self._is_of_the_stream(namespace) else {}
             except QuestreamError as error:
                 looked_for = {}
-                failing.update((namespace, kind) for kind in ("", *kinds))
+                failing.add((namespace, ""))
                 self._tell(error, namespace)
             for kind, find in looked_for.items():
                 if self._stopping.is_set():
@@ -119,7 +119,8 @@ class Suggester:
         self._failing = failing
         # Counts of a process that has stopped would stand beside those of the next.
         if not self._stopping.is_set():
-            self._count(counts, unknown={kind for _, kind in failing})
+            unknown = {kind for _, kind in failing}
+            self._count(counts, unknown=set(kinds) if "" in unknown else unknown)
 
     def _count(self, counts: Mapping[str, int], unknown: Set[str]) -> None:
         """Tell how many wait, but where a namespace could not be looked at: that is not none."""
