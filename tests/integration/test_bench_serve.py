@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import redis
 
+from questream.lab.bench.serving import _levels
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer
 
@@ -27,3 +29,8 @@ def test_pages_lists_and_decisions_are_measured_and_nothing_is_left(
     assert all(one["median"] > 0 and one["runs"] == 2 for one in told["figures"])
     with redis.Redis.from_url(redis_url) as client:
         assert list(client.scan_iter("*questream-bench*")) == []
+
+
+def test_the_large_topic_has_500_intents_and_the_others_20() -> None:
+    intents = Counter(topic.number for node, topic in _levels(6500).parents.items() if node.level == 1)
+    assert intents == {1: 500, 2: 20}

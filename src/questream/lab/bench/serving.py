@@ -156,7 +156,7 @@ def _levels(clusters: int) -> Levels:
     """Intents of ten clusters, a topic of 500 intents and others of twenty; every fifth cluster stands alone."""
     inside = [number for number in range(1, clusters + 1) if number % 5]
     intents = {number: Node(1, 1 + at // _OF_AN_INTENT) for at, number in enumerate(inside)}
-    later = {node: max(0, node.number - 1 - _OF_THE_LARGE_TOPIC) for node in intents.values()}
+    later = {node: max(0, node.number - _OF_THE_LARGE_TOPIC) for node in intents.values()}
     topics = {node: Node(2, 1 + (beyond + _OF_A_TOPIC - 1) // _OF_A_TOPIC) for node, beyond in later.items()}
     parents = {**{leaf(number): node for number, node in intents.items()}, **topics}
     return Levels(parents, (len(topics) + 1, len(set(topics.values())) + 1))
