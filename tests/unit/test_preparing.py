@@ -366,6 +366,12 @@ def test_a_mail_that_only_says_hello_is_kept() -> None:
     assert without_frame("Hello,\n\nI hope you are well.\n\nBest regards\nAnna") == "I hope you are well."
 
 
+@pytest.mark.parametrize("said", ["Thank you for your help!", "Danke!", "Order 4711", "I hope this finds you well."])
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_of_a_mail_that_only_thanks_or_gives_a_number_more_than_the_name_is_kept(said: str, between: str) -> None:
+    assert without_frame(f"Hello,\n{said}{between}Tim").startswith(said)
+
+
 def test_the_subject_is_kept_where_it_says_something() -> None:
     mail = (
         "From: Anna\nTo: Support\nSubject: Re: [#4711] Refund for a cancelled order\nDate: 3 March\n\nIt has not come."

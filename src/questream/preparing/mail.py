@@ -36,8 +36,12 @@ def body(text: str) -> str:
     kept = _without_asides(framed)
     if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
-    # A name below what thanks for an answer hid it.
-    said = _without_asides(_without_name(kept))
+    if kept[0] is not framed[0] and all(line.name for line in kept):
+        # Only thanks or a number stood above it: by a name alone it would be near to all else of that name.
+        said = framed
+    else:
+        # A name below what thanks for an answer hid it.
+        said = _without_asides(_without_name(kept))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.text for line in said))
 
 
