@@ -16,6 +16,7 @@ from questream.clustering.rules import Rules
 from questream.domain import ClusterState
 from questream.operations import By, Decisions
 from questream.operations.suggesting import Suggestion, find_suggestions
+from questream.server.problems import loading
 from questream.settings import Settings
 from questream.store.protocol import Identity, StoredLevels
 from questream.store.reference.store import MemoryStore
@@ -101,6 +102,34 @@ def test_many_clusters_are_compared_in_parts(shop: MemoryStore, monkeypatch: pyt
     for name, most in (("suggesting._MOST_PAIRS_AT_ONCE", 2), ("asking._MOST_PAIRS", 3)):
         monkeypatch.setattr(f"questream.server.{name}", most)
     assert answer(client_of(shop, with_low_merge_threshold())).json() == whole
+
+
+def test_a_comparison_that_ends_in_the_middle_is_tried_again(
+    shop: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("questream.server.suggesting._MOST_PAIRS_AT_ONCE", 2)
+    monkeypatch.setattr("questream.server.failures._FIRST_PAUSE_SECONDS", 0.0)
+    find, left = find_suggestions, [1]
+
+    def ends(*given: Any) -> list[Suggestion]:
+        if left:
+            left.pop()
+            raise loading("the centroids of shop")
+        return find(*given)
+
+    monkeypatch.setattr("questream.server.asking.find_suggestions", ends)
+    client = client_of(shop, with_low_merge_threshold())
+    # Those who ask meanwhile are told to ask again, and not that their request is wrong.
+    told = list[Any]()
+
+    def found() -> bool:
+        told.append(client.get(SUGGESTIONS))
+        return bool(told[-1].status_code == 200)
+
+    wait_until(found, "the clusters are compared")
+    assert {one.status_code for one in told} == {503, 200}
+    assert all(one.headers["Retry-After"] and one.json()["remedy"] for one in told[:-1])
+    assert "the clusters that are near cannot be read now" in {one.json()["detail"] for one in told[:-1]}
 
 
 def test_many_overlaps_hide_no_other_merges(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

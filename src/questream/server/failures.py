@@ -21,6 +21,10 @@ _MOST_FAILURES = 64
 E = TypeVar("E", bound=QuestreamError)
 
 
+class CannotBeRead(QuestreamError):
+    """Something that is none of questream's own errors happened while it was read; it is tried again."""
+
+
 def met(error: Exception, what: str) -> QuestreamError:
     """An error to keep, met while `what` was found out.
 
@@ -29,7 +33,7 @@ def met(error: Exception, what: str) -> QuestreamError:
     if isinstance(error, QuestreamError):
         return again(error)
     logger.warning("something could not be found out", extra={"what": what, "error": type(error).__name__})
-    return QuestreamError(f"{what} cannot be read now")
+    return CannotBeRead(f"{what} cannot be read now", "ask again: the log of this server names the kind of error")
 
 
 def again(error: E) -> E:

@@ -22,6 +22,7 @@ from questream.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from questream.server.failures import CannotBeRead
 from questream.tools.clusters import NoSuchCluster
 from questream.tools.communities import NoSuchCommunity
 
@@ -43,6 +44,7 @@ STATUSES: dict[type[QuestreamError], HTTPStatus] = {
     KafkaRefused: HTTPStatus.BAD_GATEWAY,
     ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
     MissingExtra: HTTPStatus.NOT_IMPLEMENTED,
+    CannotBeRead: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
