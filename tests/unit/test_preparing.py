@@ -423,7 +423,7 @@ def test_a_name_that_has_more_characters_in_lower_case_is_one(below: str) -> Non
 @given(st.text(st.sampled_from("a\u0130I\u0307'.-_ 1\u2019\u00df\ufb01\u03a3")))
 def test_each_word_in_lower_case_is_one_that_is_written(text: str) -> None:
     line = Line(text)
-    assert line.words == [word.lower() for word in line.written]
+    assert [word.casefold() for word in line.words] == [word.replace("\u0130", "I").casefold() for word in line.written]
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ class Line:
     def words(self) -> list[str]:
         """In lower case, each at the place that it has in `written`."""
         if self._words is None:
-            # Of words, not of the text: "\u0130" becomes two characters, the second of which parts a word.
-            self._words = [word.lower() for word in self.written]
+            # In lower case it alone has two characters, the second of which would part a word.
+            self._words = words_of(self.text[:_LOOKED_AT].replace("\u0130", "I").lower())
         return self._words
 
     @property

@@ -124,15 +124,18 @@ def _header_of_quoted(lines: list[Line], at: int) -> int:
     first = at
     while first < min(len(lines), at + 3) and (lines[first].rule or lines[first].blank):
         first += 1
-    # A mail in HTML may have a paragraph for each.
-    of_header = takewhile(
-        lambda line: line.blank or line.field is not None, lines[first : first + 2 * _SIGNATURE_LINES]
-    )
-    fields = [line.field for line in of_header]
-    names = [field[0] for field in fields if field is not None]
+    end, names = first, list[str]()
+    while end < min(len(lines), first + 2 * _SIGNATURE_LINES):
+        field = lines[end].field
+        if field is not None:
+            names.append(field[0])
+        elif not lines[end].blank:
+            break
+        # A mail in HTML may have a paragraph for each.
+        end += 1
     # Without a sender they are those of a form, above the question of who fills it in.
     is_header = len(names) >= (2 if first > at else 3) and not phrases().senders.isdisjoint(names)
-    return first - at + len(fields) if is_header else 0
+    return end - at if is_header else 0
 
 
 def _without_opening(lines: list[Line]) -> list[Line]:
