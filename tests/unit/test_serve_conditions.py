@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -175,6 +176,19 @@ def test_of_two_who_use_a_page_at_the_same_moment_the_second_is_told(
     shown = {name: given for name, given in fields_of(told.text).items() if name not in typed}
     done = client.post(f"/n/shop/{path.partition('?')[0]}", data=shown | {"drop_names": "yes"} | typed)
     assert done.status_code == 303, done.text
+
+
+@pytest.mark.parametrize("asked", ON_PAGES)
+def test_who_sends_a_form_twice_is_told_what_it_did_and_of_nobody_else(shop: MemoryStore, asked: str) -> None:
+    client = client_of(shop)
+    path, typed, _ = ON_PAGES[asked]
+    fields = fields_of(client.get(f"/n/shop/{path}").text)
+    fields = {name: given for name, given in fields.items() if name not in typed}
+    first, again = (client.post(f"/n/shop/{path.partition('?')[0]}", data=fields | typed) for _ in range(2))
+    assert (first.status_code, again.status_code) == (303, 303), again.text
+    told = [parse_qs(urlsplit(one.headers["location"]).query) for one in (first, again)]
+    assert told[0] == told[1]
+    assert told[0]["operation"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Overtaken, Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.store.protocol import OPERATIONS_KEPT
 
 MOST_CHOSEN = 50
 
@@ -110,7 +111,10 @@ def show_change(
 
 @router.post("/n/{namespace}/change")
 def change(request: Request, scope: InNamespace, fields: Form) -> Response:
-    """Do it, and go back to where it shows. What somebody else has changed meanwhile is shown first."""
+    """Do it, and go back to where it shows. What somebody else has changed meanwhile is shown first.
+
+    The same form again is answered with what it did.
+    """
     scope.require(Role.OPERATOR)
     op: Op = _op_of(first(fields, "op"))
     names, seen, id = fields.get("c", []), fields.get("seen", []), read_id(fields)
@@ -131,11 +135,13 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
     except (Refused, QuestreamError) as error:
         if done:
             raise _ended(scope, op, chosen, done, error) from None
-        if isinstance(error, Overtaken):
+        if not isinstance(error, Overtaken):
+            raise
+        done = _done_before(scope, id)
+        if len(done) < len(names) - (op == "merge"):
             return _show(request, scope, op, names, id, HTTPStatus.CONFLICT, changed=True)
-        raise
     shown = sorted(chosen, key=_rank)[:1] if op == "merge" else chosen
-    told = done_link(op, done, len(chosen), _KINDS[chosen[0].node.level])
+    told = done_link(op, done, len(names), _KINDS[chosen[0].node.level])
     return RedirectResponse(_place(scope, shown, **told), HTTPStatus.SEE_OTHER)
 
 
@@ -240,6 +246,12 @@ def _names(chosen: Sequence[Chosen]) -> list[str]:
 
 def _rank(one: Chosen) -> tuple[bool, bool, int, int]:
     return one.rank
+
+
+def _done_before(scope: Scope, id: str) -> list[int | None]:
+    """The numbers of what the same form did, where it is sent twice, as by a double click; nobody took it back."""
+    kept = scope.services.store.operations(scope.namespace, OPERATIONS_KEPT) if id else []
+    return [one.number for one in reversed(kept) if one.id.startswith(f"{id}.") and one.undone_by is None]
 
 
 def _loses_names(chosen: Sequence[Chosen]) -> bool:
