@@ -209,6 +209,23 @@ def test_a_topic_that_does_not_exist_is_told_and_not_made(bed: Bed) -> None:
 # Reading
 
 
+def test_a_consumer_knows_whether_others_wait(bed: Bed) -> None:
+    for partition in (0, 1):
+        bed.send(b"0", b"1", partition=partition)
+    reader, given = bed.reader(0, 1), list[Partition]()
+
+    def has_given(count: int) -> bool:
+        given.extend(reader.poll(0.2, 1))
+        return len(given) >= count
+
+    wait_until(lambda: has_given(1), "a record came")
+    # One answer of the broker has those of both.
+    assert reader.others_wait(given)
+    wait_until(lambda: has_given(4), "all records came")
+    assert not reader.poll(0.2)
+    assert not reader.others_wait(given[:1])
+
+
 def test_a_reader_begins_at_the_beginning_and_goes_where_it_is_sent(bed: Bed) -> None:
     bed.send(b"0", b"1", b"2", b"3")
     reader = bed.reader(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,17 +24,22 @@ EMPTY: dict[str, Any] = {"key": None, "value": b"{}", "headers": ()}
 
 
 class Consumer:
-    """Has one partition, and gives one record of it at each poll."""
+    """Has one partition, and another that gives nothing; of the first each poll gives one record.
 
-    def __init__(self) -> None:
+    `waiting` are partitions of which records wait behind that one.
+    """
+
+    def __init__(self, waiting: Collection[Partition] = ()) -> None:
         self.listener: Any = None
         self.sought: list[tuple[Partition, int]] = []
+        self.pauses: list[set[Partition]] = []
+        self._waiting = waiting
 
     def subscribe(self, topic: str, listener: Any) -> None:  # noqa: ARG002 - the consumer's signature
         self.listener = listener
 
     def assignment(self) -> set[Partition]:
-        return {AT}
+        return {AT, Partition("questions", 1)}
 
     def group_metadata(self) -> Any:
         return SimpleNamespace(generation_id=1)
@@ -45,9 +50,13 @@ class Consumer:
     def paused(self) -> set[Partition]:
         return set()
 
-    def pause(self, partitions: set[Partition]) -> None: ...
+    def pause(self, partitions: set[Partition]) -> None:
+        self.pauses.append(partitions)
 
     def resume(self, partitions: set[Partition]) -> None: ...
+
+    def others_wait(self, partitions: set[Partition]) -> bool:
+        return not partitions.issuperset(self._waiting)
 
     def take_out_of_range(self) -> dict[Partition, int]:
         return {}
@@ -74,15 +83,19 @@ class Decoding:
         return Decoded([Refused(record, BadRecord("decode", "not_text", "no text"))], {AT: 8}, {})
 
 
-def stepped(holds: bool, changes: bool) -> tuple[Consumer, Backlog, float]:
-    """A step of the intake, with its backlog and how many records it counts as consumed."""
-    consumer = Consumer()
+def stepped(
+    holds: bool, changes: bool, waiting: Collection[Partition] = (), steps: int = 1
+) -> tuple[Consumer, Backlog, float]:
+    """Steps of the intake, with its backlog and how many records it counts as consumed."""
+    consumer = Consumer(waiting)
     backlog, metrics, retry = Backlog(64, 1000, 10**6), Metrics(), Retry(threading.Event())
     client = cast("port.Consumer", consumer)
     decoding: Any = Decoding(lambda: consumer.listener.revoked() if changes else None, holds)
     unused: Any = None
     polling = PollingRetry(client, retry, 1.0)
-    Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, 1.0).step()
+    intake = Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, 1.0)
+    for _ in range(steps):
+        intake.step()
     return consumer, backlog, metrics.consumed._value.get()
 
 
@@ -102,3 +115,11 @@ def test_what_was_decoded_in_its_assignment_waits_for_the_device_or_for_its_name
     assert (len(backlog), consumed) == (1, 1)
     consumer, _, _ = stepped(holds=True, changes=False)
     assert consumer.sought == [(AT, 7)]
+
+
+def test_a_partition_is_paused_only_while_others_have_records_that_wait() -> None:
+    # No request asks for what is paused: with a few questions a second each would wait for the next answer.
+    consumer, _, _ = stepped(holds=False, changes=False, steps=2)
+    assert not any(consumer.pauses)
+    consumer, _, _ = stepped(holds=False, changes=False, waiting=[Partition("questions", 1)], steps=2)
+    assert consumer.pauses == [set(), {AT}]

@@ -108,6 +108,9 @@ class Consumer(Protocol):
     def poll(self, timeout: float, max_records: int | None = None) -> dict[Partition, list[Message]]:
         """The records that came, in the order of each partition; may end early with a bounded number of bytes."""
 
+    def others_wait(self, partitions: Collection[Partition]) -> bool:
+        """Whether the last poll may have left records of others than these behind, but for paused ones."""
+
     def seek(self, partition: Partition, offset: int) -> None:
         """Read on from this offset."""
 

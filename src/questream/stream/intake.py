@@ -156,9 +156,10 @@ class Intake:
     def _poll(self) -> dict[Partition, list[Message]]:
         """What partitions have whose turn it is. A full backlog pauses all of them; polling keeps the membership.
 
-        kafka-python hands out all that it has of one partition before it looks at the next, and fetches no other
-        meanwhile: one with a long queue would keep the others waiting until it is through. So whichever has given
-        records is paused until all others that have any have given theirs.
+        kafka-python hands out all that it has of one partition before it looks at the next: one with a long queue would
+        keep the others waiting until it is through. So while others wait, whichever has given records is paused until
+        they have given theirs. Only then: no request asks for a partition that is paused, and what comes to it waits
+        until the broker, which has nothing else to send, has answered the one that is on its way.
         """
         assigned = self._consumer.assignment()
         self._had_turn &= assigned
@@ -168,7 +169,7 @@ class Intake:
         timeout = 0.0 if self._had_turn and not full else _POLL_SECONDS
         fetched = self._consumer.poll(timeout, self._backlog.room)
         self._had_turn |= fetched.keys()
-        if not (fetched or full) or self._had_turn | held >= assigned:
+        if self._had_turn | held >= assigned or not (full or self._consumer.others_wait(self._had_turn)):
             self._had_turn.clear()
         return fetched
 

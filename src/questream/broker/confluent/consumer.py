@@ -105,6 +105,7 @@ class ConsumerAdapter:
         self._out_of_range: dict[Partition, int] = {}
         # Whether librdkafka has still to be told what is assigned, and from where.
         self._is_moved = False
+        self._is_full = False
         self._rebalances = 0
 
     @translated()
@@ -163,10 +164,14 @@ class ConsumerAdapter:
         messages = [] if first is None else [first]
         if messages and most > 1:
             messages += self._client.consume(most - 1, 0)
+        self._is_full = len(messages) >= most
         if self._rebalances != rebalances:
             # Some may be of the assignment before.
             messages = [message for message in messages if message.error() is not None]
         return self._sorted(messages)
+
+    def others_wait(self, partitions: Collection[Partition]) -> bool:  # noqa: ARG002 - librdkafka does not tell whose
+        return self._is_full
 
     def seek(self, partition: Partition, offset: int) -> None:
         self._positions[partition] = offset

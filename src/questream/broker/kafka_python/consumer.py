@@ -98,6 +98,14 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         self._handed_on.byte_count = 0
         return super().poll(timeout_ms, max_records, update_offsets)
 
+    def others_wait(self, partitions: Collection[TopicPartition]) -> bool:
+        """Whether records of others than these have come, and wait behind those that are handed out first."""
+        fetcher = self._fetcher
+        waiting = {fetch.topic_partition for fetch in fetcher._completed_fetches.copy()}
+        if fetcher._next_partition_records:
+            waiting.add(fetcher._next_partition_records.topic_partition)
+        return not waiting <= set(partitions)
+
     def keep_joining(self) -> None:
         """Have the next poll finish a join that the last one began.
 
@@ -176,6 +184,9 @@ class ConsumerAdapter:
         self._client.keep_joining()
         polled = self._client.poll(ms(timeout), max_records)
         return {Partition(*partition): messages for partition, messages in polled.items()}
+
+    def others_wait(self, partitions: Collection[Partition]) -> bool:
+        return self._client.others_wait(_all(partitions))
 
     def seek(self, partition: Partition, offset: int) -> None:
         self._client.seek(TopicPartition(*partition), offset)
