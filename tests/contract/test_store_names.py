@@ -64,6 +64,18 @@ def test_names_of_another_store_epoch_are_not_written(store: Store, namespace: s
     assert store.made_names(namespace) == {}
 
 
+def test_names_are_not_written_once_anything_has_changed_since(store: Store, namespace: str) -> None:
+    epoch = store.store_epoch(namespace) or ""
+    assert store.write_names(namespace, epoch, {1: CARDS}, as_of=store.name_changes(namespace))
+    before = store.name_changes(namespace)
+    write(store, namespace, {1: None})
+    assert not store.write_names(namespace, epoch, {1: CARDS}, as_of=before)
+    assert store.made_names(namespace) == {}
+    many = dict.fromkeys(range(1, 2500), CARDS)
+    assert store.write_names(namespace, epoch, many, as_of=store.name_changes(namespace))
+    assert store.made_names(namespace) == many
+
+
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
 @pytest.mark.parametrize("damage", ["type", "text", "changes"])
 def test_names_that_cannot_be_read_are_made_anew(

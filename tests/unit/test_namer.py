@@ -119,6 +119,24 @@ def test_no_name_is_made_of_a_question_that_people_moved_out_of_the_cluster(mode
     assert read == [(2, 1), (3, 2)]
 
 
+def test_no_name_is_kept_of_texts_that_somebody_erased_while_the_model_was_asked(model: HttpReceiver) -> None:
+    naming = Naming(model, least_questions=12)
+
+    def answer_late(request: Received) -> Reply:
+        model.reply = shared
+        decisions = Decisions(naming.store, "shop", By("ann"))
+        decisions.commit(decisions.forget(1))
+        return shared(request)
+
+    model.reply = answer_late
+    assert naming.look() == {}
+    assert naming.count("made") == 0
+    # It has no text any more; one that somebody chose is one to name it by.
+    decisions = Decisions(naming.store, "shop", By("ann"))
+    decisions.commit(decisions.represent(1, "Where are my shoes?"))
+    assert naming.look() == {1: "Name of my shoes"}
+
+
 def test_a_cluster_that_moved_is_named_anew_and_that_is_an_event_once(model: HttpReceiver) -> None:
     naming = Naming(model)
     naming.look()

@@ -216,6 +216,7 @@ class Namer:
 
     def _name(self, namespace: str, cluster_id: int, former: MadeName | None) -> bool:
         """Name a cluster if it needs one; False where the endpoint is to be left alone for now."""
+        as_of = self._store.name_changes(namespace)
         state = next(iter(self._store.states(namespace, [cluster_id])), None)
         if state is None or state.vector_sum is None or state.label:
             return True
@@ -234,17 +235,19 @@ class Namer:
             self._metrics.names.labels("refused").inc()
             self._remember(namespace, state, _GROWN_AFTER_REFUSAL)
             return True
-        self._keep(namespace, state, name, former)
+        self._keep(namespace, state, name, former, as_of)
         return True
 
-    def _keep(self, namespace: str, state: ClusterState, name: str, former: MadeName | None) -> None:
+    def _keep(self, namespace: str, state: ClusterState, name: str, former: MadeName | None, as_of: int) -> None:
+        """Write a name; where somebody erased texts since `as_of`, it is made anew with the next look."""
         place = "" if state.vector_sum is None else place_of(state.vector_sum)
         made = MadeName(name, self._names.model or "", self._now_ms(), state.size, place)
         if former is not None and former.name == name:
             made = made._replace(made_at=former.made_at, former=former.former)
         elif former is not None:
             made = made._replace(former=former.name)
-        self._write(namespace, {state.cluster_id: made})
+        if not self._write(namespace, {state.cluster_id: made}, as_of):
+            return
         self._remember(namespace, state, _GROWN)
         self._metrics.names.labels("made").inc()
         # After it is stored: a crash in between leaves an event that is told by `_recall`.
@@ -271,10 +274,9 @@ class Namer:
         if len(self._tried) > _MOST_TRIED:
             self._tried.pop(next(iter(self._tried)))
 
-    def _write(self, namespace: str, names: Mapping[int, MadeName | None]) -> None:
+    def _write(self, namespace: str, names: Mapping[int, MadeName | None], as_of: int | None = None) -> bool:
         store_epoch = self._store.store_epoch(namespace)
-        if store_epoch is not None:
-            self._store.write_names(namespace, store_epoch, names)
+        return store_epoch is not None and self._store.write_names(namespace, store_epoch, names, as_of)
 
     def _event(self, namespace: str, cluster_id: int, made: MadeName) -> dict[str, Any]:
         """That a cluster has another name; not which, since it is made of questions."""

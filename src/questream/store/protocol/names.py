@@ -28,10 +28,13 @@ class NameCalls(Protocol):
         """All of them by cluster, without those that cannot be read."""
 
     def name_changes(self, namespace: str) -> int:
-        """A number that grows whenever one is written; 0 where none was."""
+        """A number that grows whenever one is written and whenever texts are erased; 0 where neither was."""
 
-    def write_names(self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None]) -> None:
+    def write_names(
+        self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None], as_of: int | None = None
+    ) -> bool:
         """Write names in the place of former ones; None takes one away.
 
+        False where `name_changes` is no longer `as_of`: the texts that they are made of may be erased. None is written.
         Raises RecoveryNeeded if another store epoch stands.
         """

@@ -39,10 +39,16 @@ class RedisNames(RedisCalls):
         return int(changes) if is_count(changes) else 0
 
     @on_namespace
-    def write_names(self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None]) -> None:
+    def write_names(
+        self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None], as_of: int | None = None
+    ) -> bool:
         self.require_rights(namespace)
         keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "names")]
         items = [(str(cluster_id), "" if made is None else name_text(made)) for cluster_id, made in names.items()]
         for start in range(0, len(items), CHUNK):
             chunk = [part for item in items[start : start + CHUNK] for part in item]
-            self._scripts["write_names"](keys=keys, args=[store_epoch, *chunk])
+            # What was written of these is a change too.
+            since = "" if as_of is None or start else as_of
+            if not self._scripts["write_names"](keys=keys, args=[store_epoch, since, *chunk]):
+                return False
+        return True

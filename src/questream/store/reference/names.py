@@ -21,12 +21,17 @@ class MemoryNames(MemoryBase):
             state = self._namespaces.get(namespace)
             return 0 if state is None else state.name_changes
 
-    def write_names(self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None]) -> None:
+    def write_names(
+        self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None], as_of: int | None = None
+    ) -> bool:
         with self._lock:
             state = self._get_recovered(namespace, store_epoch)
+            if as_of is not None and as_of != state.name_changes:
+                return False
             for cluster_id, made in names.items():
                 if made is None:
                     state.made_names.pop(cluster_id, None)
                 else:
                     state.made_names[cluster_id] = made
             state.name_changes = max(state.name_changes + 1, int(self._clock() * 1000))
+            return True
