@@ -104,6 +104,14 @@ def test_what_is_read_is_in_the_order_of_each_partition_and_moves_its_position(b
     assert (bed.reader.position(FIRST), bed.reader.position(SECOND)) == (5, 8)
 
 
+def test_what_a_consumer_slept_through_is_heard_of_before_it_closes(bed: Bed) -> None:
+    bed.client.messages = [told(KafkaError._MAX_POLL_EXCEEDED)]
+    bed.reader.close(5.0)
+    assert bed.client.messages == []
+    with pytest.raises(RuntimeError, match="closed"):
+        bed.client.memberid()
+
+
 def test_the_end_of_a_partition_moves_its_position_past_what_holds_no_record(bed: Bed) -> None:
     assert bed.poll(record(3), told(KafkaError._PARTITION_EOF, 6)) == {FIRST: [3]}
     assert bed.reader.position(FIRST) == 6

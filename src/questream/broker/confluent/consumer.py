@@ -31,6 +31,8 @@ from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable, Super
 Value = TypeVar("Value")
 
 _MOST_RECORDS = 500
+# Before the end of a consumer: what was fetched and not handed on comes among them.
+_MOST_EVENTS = 1000
 _MOST_HEADERS = 10_000
 _ANSWER_SECONDS = 60.0
 _RETRY_SECONDS = 0.1
@@ -263,9 +265,15 @@ class ConsumerAdapter:
         return f"{cluster_id or ''}/{self._ask_topic_id(topic)}/{self._group_id}"
 
     def close(self, timeout: float) -> None:
-        # Its offsets are not stored, so that it commits none.
+        def close() -> None:
+            # A rebalance that this member slept through is heard of here. Heard of while it closes, librdkafka 2.16 may
+            # wait for ever for what its group has ended by then, and no other Python thread runs meanwhile.
+            self._client.consume(_MOST_EVENTS, 0)
+            # Its offsets are not stored, so that it commits none.
+            self._client.close()
+
         try:
-            within(timeout, self._client.close)
+            within(timeout, close)
         except KafkaTimeout:
             return
         except (KafkaException, RuntimeError):
