@@ -83,7 +83,7 @@ class LevelGraph:
         # Nor does what is new give that id to others, which never were in the community.
         former = np.where(self._new & np.isin(found, found[~self._new]), 0, self._former)
         fresh = int(self._former.max(initial=0)) + 1
-        named = self._united(found, _after_former(found, former, votes, fresh))
+        named = self._united(found, after_former(found, former, votes, fresh))
         return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
 
     def _parted(self, found: Numbers) -> Numbers:
@@ -223,8 +223,8 @@ def _ties(unit: Matrix, sizes: Floats, rules: TieRules) -> tuple[Numbers, Number
     return one, other, weights
 
 
-def _after_former(found: Numbers, former: Numbers, weights: Floats, fresh: int) -> Numbers:
-    """Communities numbered by the former one of which they have most; each of these names one.
+def after_former(found: Numbers, former: Numbers, weights: Floats, fresh: int) -> Numbers:
+    """Communities (n,) numbered by the former one (n,), 0 for none, of which they have most; each of these names one.
 
     The others are new, numbered from `fresh` on.
     """

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.level_graph import after_former
 from questream.domain import Matrix
 from questream.lab.bench.quality.centring import centred
 from questream.lab.bench.quality.method import Method
@@ -44,29 +45,12 @@ def _publish(trees: Sequence[NDArray[np.float64]], cosine: float) -> Clustering:
 
 def published_anew(clusterings: Sequence[Labels]) -> Clustering:
     """What each question was published with, where each clustering is of all those of the one before and of more."""
-    ids = np.empty(0, np.int64)
-    published = np.empty(0, np.int64)
-    following = 0
+    ids, published = np.empty(0, np.int64), np.empty(0, np.int64)
+    fresh = 1
     for clusters in clusterings:
-        known = len(ids)
-        named = _after_former(clusters[:known], ids)
-        for cluster in clusters.tolist():
-            if cluster not in named:
-                named[cluster] = following
-                following += 1
-        ids = np.array([named[cluster] for cluster in clusters.tolist()], np.int64)
-        published = np.concatenate([published, ids[known:]])
-    return Clustering(published, ids)
-
-
-def _after_former(clusters: Labels, former: Labels) -> dict[int, int]:
-    """By cluster the former one with which it shares most, each for one cluster."""
-    pairs, shared = np.unique(np.stack([clusters, former]), axis=1, return_counts=True)
-    named: dict[int, int] = {}
-    given: set[int] = set()
-    for at in np.argsort(-shared, kind="stable").tolist():
-        cluster, number = int(pairs[0, at]), int(pairs[1, at])
-        if cluster not in named and number not in given:
-            named[cluster] = number
-            given.add(number)
-    return named
+        new = len(clusters) - len(ids)
+        ids = after_former(clusters, np.pad(ids, (0, new)), np.ones(len(clusters)), fresh)
+        fresh = max(fresh, int(ids.max()) + 1)
+        published = np.concatenate([published, ids[len(ids) - new :]])
+    # 0 stands for no former cluster meanwhile.
+    return Clustering(published - 1, ids - 1)
