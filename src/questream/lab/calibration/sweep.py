@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.errors import QuestreamError
-from questream.lab.evaluation.agreement import Labels, numbered
+from questream.lab.evaluation.agreement import numbered
 from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
@@ -132,13 +132,9 @@ def sweep(
         clusterings.append(cluster_online(vectors, replace(rules, threshold=threshold, merge_threshold=merging)))
     return Sweep(
         tuple(thresholds),
-        np.array([numbered(_published(one).tolist()) for one in clusterings]),
+        np.array([numbered(one.as_published.tolist()) for one in clusterings]),
         np.array([numbered(one.after.tolist()) for one in clusterings]),
     )
-
-
-def _published(clustering: Clustering) -> Labels:
-    return clustering.after if clustering.published is None else clustering.published
 
 
 def weighted_f(precision: Floats, recall: Floats, false_join_cost: float) -> Floats:

@@ -215,8 +215,7 @@ def _curve(stream: Stream, rules: Rules, judge: Judge | None) -> list[CurvePoint
 
 def _figures(clustering: Clustering, stream: Stream) -> OrderFigures:
     gold = stream.gold.tolist()
-    published = clustering.after if clustering.published is None else clustering.published
-    return OrderFigures(agreement(published.tolist(), gold), agreement(clustering.after.tolist(), gold))
+    return OrderFigures(agreement(clustering.as_published.tolist(), gold), agreement(clustering.after.tolist(), gold))
 
 
 def _over(figures: Sequence[OrderFigures], reduce: Callable[[Sequence[Agreement]], Agreement]) -> OrderFigures | None:

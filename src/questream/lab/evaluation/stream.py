@@ -53,9 +53,15 @@ class Clustering:
     similarity: NDArray[np.float64] | None = None
 
     @property
+    def as_published(self) -> Labels:
+        """The cluster of each question (n,) at the moment it was published; after the stream where none was before."""
+        return self.after if self.published is None else self.published
+
+    @property
     def changed(self) -> NDArray[np.bool_]:
         """Which questions (n,) are in another cluster after the stream than they were published with."""
-        return np.zeros(len(self.after), bool) if self.published is None else self.published != self.after
+        changed: NDArray[np.bool_] = self.as_published != self.after
+        return changed
 
 
 def read_gold(path: Path, questions: int, seed: int, texts: FileTexts) -> tuple[list[str], Labels]:

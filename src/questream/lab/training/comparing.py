@@ -159,8 +159,7 @@ class _Clusterings:
                 rules = replace(rules, threshold=threshold, merge_threshold=threshold)
             for order in self._orders:
                 clustering = cluster_online(np.ascontiguousarray(self._subject.vectors[order]), rules)
-                published = clustering.after if clustering.published is None else clustering.published
-                for moment, clusters in enumerate((published, clustering.after)):
+                for moment, clusters in enumerate((clustering.as_published, clustering.after)):
                     sums[moment][:, order] += bcubed_of_each(clusters, self._groups[order])
             means = sums / len(self._orders)
             self._measured[threshold] = [(means[0, 0], means[0, 1]), (means[1, 0], means[1, 1])]

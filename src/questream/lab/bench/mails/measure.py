@@ -64,8 +64,7 @@ def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[s
 def clustered(texts: Sequence[str], gold: Labels, encode: Callable[[Sequence[str]], Matrix], rules: Rules) -> Agreement:
     """How well these texts are clustered one after the other, as published."""
     found = cluster_online(encode(texts), rules, texts)
-    published = found.after if found.published is None else found.published
-    return agreement(published.tolist(), gold.tolist())
+    return agreement(found.as_published.tolist(), gold.tolist())
 
 
 def measure_mails(

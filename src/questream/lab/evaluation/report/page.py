@@ -92,7 +92,7 @@ def _groups(evaluation: GroupEvaluation, rules: Rules) -> dict[str, Any]:
     figures, stream, after = evaluation.figures, evaluation.stream, evaluation.clustering.after
     shifted = centred(stream.vectors, rules.similarity)
     same, different = sampled_similarities(shifted, stream.gold)
-    published = after if evaluation.clustering.published is None else evaluation.clustering.published
+    published = evaluation.clustering.as_published
     return {
         "kind": "groups",
         "verdict": group_verdict(figures, rules.threshold),
