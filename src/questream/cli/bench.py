@@ -45,6 +45,9 @@ RedisOption = Annotated[
 FileOption = Annotated[
     Path | None, typer.Option("--texts", help="Questions for the model: text lines, CSV or JSON Lines; default: 2,002.")
 ]
+GoldFiles = Annotated[
+    list[Path], typer.Argument(help="Questions with gold groups: CSV or JSON Lines with text and gold.")
+]
 DimensionsOption = Annotated[str, typer.Option(metavar="D,...", help="Dimensions of made-up vectors, such as 384,768.")]
 CountsOption = Annotated[str, typer.Option("--clusters", metavar="N,...", help="How many clusters to assign against.")]
 RunsOption = Annotated[int, typer.Option(min=1, help="Batches of 256 questions for each number of clusters.")]

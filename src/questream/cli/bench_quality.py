@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from questream.cli.bench import bench_settings, progress
+from questream.cli.bench import GoldFiles, bench_settings, progress
 from questream.cli.options import ConfigOption, JsonOption, SetOption
 from questream.cli.output import print_json, print_line, print_table
 
 
 def quality(
-    files: Annotated[
-        list[Path], typer.Argument(help="Questions with gold groups: CSV or JSON Lines with text and gold.")
-    ],
+    files: GoldFiles,
     config: ConfigOption = None,
     set_: SetOption = None,
     questions: Annotated[int, typer.Option(min=100, help="Most questions of a file.")] = 3_000,
