@@ -66,7 +66,12 @@ def find_suggestions(
             suggestion = _suggestion(merge, states)
             if suggestion is not None:
                 found.append(suggestion)
-    return sorted(found, key=lambda one: (-one.size, one.clusters[0].cluster_id))[:most]
+    return largest_first(found, most)
+
+
+def largest_first(suggestions: Iterable[Suggestion], most: int) -> list[Suggestion]:
+    """The first so many of some suggestions, the largest first."""
+    return sorted(suggestions, key=lambda one: (-one.size, one.clusters[0].cluster_id))[:most]
 
 
 def _untouched(merges: list[Merge]) -> list[Merge]:

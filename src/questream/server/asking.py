@@ -22,7 +22,7 @@ from questream.operations import Answer, ask_mirror
 from questream.operations.asking import with_next_best
 from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, plan_import
-from questream.operations.suggesting import Suggestion, find_suggestions, ruled_clusters
+from questream.operations.suggesting import Suggestion, find_suggestions, largest_first, ruled_clusters
 from questream.server.catalogue import Nearness
 from questream.server.failures import again, met
 from questream.server.levels import StandingLevels
@@ -201,7 +201,7 @@ class Asking:
             with self._mirrors.of(namespace) as mirror:
                 part = find_suggestions(mirror, states, rules, _MOST_SUGGESTIONS, ruled[start : start + at_once])
             found.update((tuple(state.cluster_id for state in one.clusters), one) for one in part)
-        return sorted(found.values(), key=lambda one: (-one.size, one.clusters[0].cluster_id))[:_MOST_SUGGESTIONS]
+        return largest_first(found.values(), _MOST_SUGGESTIONS)
 
     def plan_of(self, namespace: str, path: Path, given: Iterable[GivenIntent]) -> ImportPlan:
         """What an import of intents would do; nothing is changed. `path` is where errors say that they stand.
