@@ -136,7 +136,7 @@ class Stream:
 
     def set_back(self) -> None:
         """Have the group, which nobody is in, stand at the beginning of the input topic again."""
-        consumer = KafkaConsumer(
+        consumer = RecordConsumer(
             bootstrap_servers=self.bootstrap_servers, group_id=self.group_id, enable_auto_commit=False
         )
         try:
@@ -149,7 +149,7 @@ class Stream:
 
     def committed(self) -> dict[int, int]:
         """The group's committed offset by partition of the input topic."""
-        consumer = KafkaConsumer(
+        consumer = RecordConsumer(
             bootstrap_servers=self.bootstrap_servers, group_id=self.group_id, enable_auto_commit=False
         )
         try:

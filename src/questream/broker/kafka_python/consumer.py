@@ -13,6 +13,7 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.future import Future
+from kafka.protocol.metadata import MetadataRequest
 from kafka.structs import OffsetAndMetadata
 
 from questream.broker.kafka_python.batches import HandedOn, PartitionRecords
@@ -89,6 +90,21 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
                 # What the next poll says as well.
                 return
 
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        """As KafkaConsumer's, which asks for all topics of the cluster where it knows none of this name."""
+        known: set[int] | None = self._cluster.partitions_for_topic(topic)
+        if known is None:
+            found = self._net.run(self._ask_for, topic).topics[0]
+            known = {partition.partition_index for partition in found.partitions}
+        return known
+
+    async def _ask_for(self, topic: str) -> Any:
+        """The brokers' metadata of this topic alone, as they are now."""
+        if self._manager.least_loaded_node() is None:
+            await self._cluster.request_update()
+        named = MetadataRequest.MetadataRequestTopic(name=topic)
+        return await self._manager.send(MetadataRequest(topics=[named], allow_auto_topic_creation=False))
+
     def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
         """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""
         # kafka-python takes up what it has put aside only where no partition is in line, and leaves one in line that is
@@ -132,13 +148,15 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         Raises TopicAuthorizationFailedError without the right to see the topic, KafkaUnavailable where the broker knows
         none of that name: an identity with parts left out would be another's.
         """
-        # To ask for all topics, which leaves out those that may not be seen, forgets that this one was refused.
-        if topic in self._cluster.unauthorized_topics:
-            raise kafka_errors.TopicAuthorizationFailedError({topic})
-        if topic not in self.topics():
+        answer = self._net.run(self._ask_for, topic)
+        found = answer.topics[0]
+        error = kafka_errors.for_code(found.error_code)
+        if error is kafka_errors.TopicAuthorizationFailedError:
+            raise error({topic})
+        if error is not kafka_errors.NoError:
             raise KafkaUnavailable(f"the broker shows no topic {topic}")
-        cluster_id, topic_id = self._cluster.cluster_id, self._cluster.topic_id(topic)
-        return f"{cluster_id or ''}/{topic_id if topic_id and topic_id.int else ''}/{self.config['group_id']}"
+        topic_id = found.topic_id if found.topic_id and found.topic_id.int else ""
+        return f"{answer.cluster_id or ''}/{topic_id}/{self.config['group_id']}"
 
 
 class _Join:

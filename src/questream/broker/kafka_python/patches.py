@@ -150,6 +150,12 @@ PATCHES = (
         "tests/contract/test_broker.py::test_a_member_that_learns_late_of_its_topic_joins_once",
     ),
     Patch(
+        "a consumer that does not know a topic, or asks for its identity, asks for all topics of the cluster",
+        "kafka.consumer.group.KafkaConsumer.partitions_for_topic",
+        "consumer",
+        "tests/integration/test_client_metadata.py::test_a_reader_asks_for_the_topics_that_it_is_asked_of",
+    ),
+    Patch(
         "how long a quota holds a producer back is known as an average alone",
         "kafka.net.connection.KafkaConnection._throttle_time",
         "producer",
