@@ -217,7 +217,7 @@ class EventMetrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.told = Counter(
+        self.events = Counter(
             "questream_events",
             "Events of clusters that were published, by kind and by the route of the cluster, empty where it has none;"
             " routes beyond the first 100 are counted as (others).",
@@ -235,7 +235,7 @@ class EventMetrics:
             ["topic", "partition"],
             registry=registry,
         )
-        self.telling = Gauge(
+        self.publishing = Gauge(
             "questream_events_telling",
             "1 where this process publishes events, 0 where it stands by.",
             registry=registry,
@@ -259,16 +259,16 @@ class EventMetrics:
         )
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         for kind in KINDS:
-            self.told.labels(kind, "")
+            self.events.labels(kind, "")
         for outcome in ("made", "refused", "failed"):
             self.names.labels(outcome)
 
-    def count_told(self, kind: str, route: str) -> None:
+    def count_event(self, kind: str, route: str) -> None:
         """An event of a cluster of this route was published."""
         if route not in self._routes and len(self._routes) > MOST_ROUTES:
             route = "(others)"
         self._routes.add(route)
-        self.told.labels(kind, route).inc()
+        self.events.labels(kind, route).inc()
 
 
 class WebhookMetrics:

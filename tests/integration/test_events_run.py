@@ -89,7 +89,7 @@ def test_an_event_is_published_once_and_what_was_before_the_first_start_is_not(t
     before = told.burst()
     with watcher(told, tmp_path) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         now = told.burst()
         told.wait_for(now)
         (record,) = [record for record in told.records() if record.key == f"acme/{now}".encode()]
@@ -119,7 +119,7 @@ def test_a_crash_at_any_step_of_a_publication_gives_each_event_once(told: Told, 
     told.send(steady())
     with watcher(told, tmp_path) as one:
         one.start(fault)
-        one.wait_until_telling()
+        one.wait_until_publishing()
         first = told.burst()
         assert one.wait() == -signal.SIGKILL
         one.start()
@@ -134,7 +134,7 @@ def test_kill_after_kill_gives_each_event_once(told: Told, tmp_path: Path) -> No
     bursts = []
     with watcher(told, tmp_path) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         for _ in range(4):
             bursts += [told.burst(), told.burst()]
             told.wait_for(bursts[-2])
@@ -149,9 +149,11 @@ def test_of_two_one_tells_and_the_other_takes_over_from_one_that_is_frozen(told:
     told.send(steady())
     with watcher(told, tmp_path, "one") as one, watcher(told, tmp_path, "two") as two:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         two.start()
-        wait_until(lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process tells events\n"}, "one")
+        wait_until(
+            lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process publishes events\n"}, "one"
+        )
         teller, standby = (one, two) if one.ready()[1] == "ok\n" else (two, one)
         first = told.burst()
         told.wait_for(first)
@@ -181,7 +183,7 @@ def test_records_that_are_no_decisions_and_no_events_are_passed_over(told: Told,
         send(told.stream.bootstrap_servers, topic, hostile)
     with watcher(told, tmp_path) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         send(told.stream.bootstrap_servers, topics.output_topic, hostile)
         burst = told.burst()
         wait_until(lambda: any(record.key == f"acme/{burst}".encode() for record in told.records()), "it is told")
@@ -206,7 +208,7 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
     publish(replace(blank, label="before"), replace(blank, cluster_id=6, event="merged", merged_into=3))
     with watcher(told, tmp_path) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         publish(
             replace(blank, label="after", route="billing"),
             replace(blank, label="after", route="billing"),
@@ -248,7 +250,7 @@ def test_a_resolved_cluster_that_is_asked_for_again_returns_once_and_a_muted_one
     publish(resolved, muted)
     with watcher(told, tmp_path) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         publish(replace(muted, size=4), replace(resolved, size=4), replace(resolved, size=5))
         wait_until(lambda: events() == [("returned", "c5")], "it has returned")
         one.kill()
@@ -281,7 +283,7 @@ def test_what_a_worker_decides_and_an_operator_labels_is_told(
             decisions.until(len(asked))
         with watcher(told, tmp_path) as one:
             one.start()
-            one.wait_until_telling()
+            one.wait_until_publishing()
             stream.send(sent[len(asked) :])
             with stream.decisions() as decisions:
                 found = {value["question_id"]: value["cluster_id"] for value in decisions.values(len(sent))}
@@ -302,7 +304,7 @@ def test_what_a_worker_decides_and_an_operator_labels_is_told(
 def test_topics_that_hold_nothing_are_followed(told: Told, tmp_path: Path) -> None:
     with watcher(told, tmp_path) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         one.signal(signal.SIGTERM)
         assert one.wait() == 0
 

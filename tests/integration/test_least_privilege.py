@@ -250,10 +250,10 @@ def test_who_tells_events_does_with_the_listed_rights_and_without_one_of_them_na
 
     def ask() -> None:
         # One that stands by is ready too; what comes before it has the turn is past to it.
-        wait_until(lambda: watcher.metrics.telling._value.get() or ended.is_set(), "it tells events, or has ended")
+        wait_until(lambda: watcher.metrics.publishing._value.get() or ended.is_set(), "it publishes, or has ended")
         burst = after(past, f"c{99 + len(past)}", 6, MINUTE_MS)
         send(stream.bootstrap_servers, OWN_TOPICS.output_topic, decided(burst, key="burst"))
-        wait_until(lambda: watcher.metrics.told.labels("emerging", "")._value.get() > 0 or ended.is_set(), "an event")
+        wait_until(lambda: watcher.metrics.events.labels("emerging", "")._value.get() > 0 or ended.is_set(), "an event")
         watcher.stop()
 
     ended = threading.Event()

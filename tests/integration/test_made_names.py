@@ -44,7 +44,7 @@ def test_clusters_are_named_and_named_anew_as_an_event_once(
                 decisions.until(len(sent))
         with WatcherProcess(stream, tmp_path, "one", **names) as one:
             one.start()
-            one.wait_until_telling()
+            one.wait_until_publishing()
             wait_until(lambda: len(named()) == 2, "both clusters are named")
             wait_until(lambda: one.metrics()['questream_names_total{outcome="made"}'] == 2, "both are counted")
             asked = [json.loads(json.loads(request.body)["messages"][1]["content"]) for request in model.received]
@@ -55,12 +55,12 @@ def test_clusters_are_named_and_named_anew_as_an_event_once(
             moved = store.made_names(namespace)[first]._replace(place=elsewhere, size=1, name="Former name")
             store.write_names(namespace, store.store_epoch(namespace) or "", {first: moved})
             one.start()
-            one.wait_until_telling()
+            one.wait_until_publishing()
             with Reader(stream.bootstrap_servers, stream.topics.event_topic) as events:
                 wait_until(lambda: len(events.values()) == 1, "the new name is told")
                 one.kill()
                 one.start()
-                one.wait_until_telling()
+                one.wait_until_publishing()
                 (event,) = events.values()
         log = one.log.read_text()
     assert (event["subject"], event["data"]["kind"], event["data"]["renamed_by"]) == (f"c{first}", "renamed", "model")

@@ -72,7 +72,7 @@ def test_events_are_told_signed_and_on_from_where_a_process_ended(events: Events
     events.tell()
     with events.process() as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         second = events.tell()
         events.publish(b"no event")
         events.tell(kind="quiet")
@@ -95,7 +95,7 @@ def test_a_receiver_that_fails_is_asked_again_until_it_takes_the_event(events: E
     replies = iter([Reply(500), Reply(302, (("Location", "http://127.0.0.1:1/"),)), Reply(200)])
     with events.process() as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         events.receiver.reply = lambda _: next(replies, Reply())
         first, second = events.tell(), events.tell()
         events.wait_for(first, first, first, second)
@@ -107,7 +107,7 @@ def test_a_receiver_that_fails_is_asked_again_until_it_takes_the_event(events: E
 def test_a_receiver_that_was_dead_is_told_what_happened_meanwhile(events: Events) -> None:
     with events.process() as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         events.receiver.stop()
         first, second = events.tell(), events.tell()
         wait_until(lambda: "does not take events: ConnectError" in one.ready()[1], "it says that it is not taken")
@@ -126,7 +126,7 @@ def test_a_slow_receiver_keeps_its_process_in_the_group(events: Events) -> None:
 
     with events.process(kafka__max_poll_interval_seconds=2, webhooks__timeout_seconds=30) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         events.receiver.reply = slow
         first, second = events.tell(), events.tell()
         wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="delivered"}'] == 2, "both are taken")
@@ -137,7 +137,7 @@ def test_what_is_refused_for_good_or_too_old_is_told_and_sent_again_by_its_place
     events.receiver.reply = lambda request: Reply(400 if b'"c1"' in request.body else 500)
     with events.process(webhooks__patience_seconds=0) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         first, second = events.tell(), events.tell()
         wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="given_up"}'] == 2, "both are given up")
         events.wait_for(first, second)
@@ -162,7 +162,7 @@ def test_an_event_that_is_never_taken_holds_up_no_other(events: Events) -> None:
     events.receiver.reply = lambda request: Reply(500 if any(one in request.body for one in never) else 200)
     with events.process(webhooks__skip_after_seconds=0.5) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         first, second, third, fourth = (events.tell() for _ in range(4))
         wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="given_up"}'] == 2, "two are given up")
         wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="delivered"}'] == 2, "two are taken")
@@ -180,7 +180,7 @@ def test_while_the_receiver_takes_nothing_no_event_is_given_up(events: Events) -
     events.receiver.reply = lambda _: Reply(500)
     with events.process(webhooks__skip_after_seconds=0) as one:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         told = [events.tell() for _ in range(3)]
         wait_until(lambda: set(told) <= set(events.clusters()), "those behind are tried")
         events.receiver.reply = lambda _: Reply()
@@ -191,9 +191,11 @@ def test_while_the_receiver_takes_nothing_no_event_is_given_up(events: Events) -
 def test_of_two_processes_one_tells_and_the_other_takes_over(events: Events) -> None:
     with events.process("one") as one, events.process("two") as two:
         one.start()
-        one.wait_until_telling()
+        one.wait_until_publishing()
         two.start()
-        wait_until(lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process tells events\n"}, "one")
+        wait_until(
+            lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process publishes events\n"}, "one"
+        )
         teller = one if one.ready()[1] == "ok\n" else two
         first = events.tell()
         events.wait_for(first)
@@ -209,6 +211,6 @@ def test_receivers_of_other_names_are_told_apart(events: Events) -> None:
     with events.process("one") as one, events.process("two", webhooks__name="second") as two:
         for process in (one, two):
             process.start()
-            process.wait_until_telling()
+            process.wait_until_publishing()
         first = events.tell()
         events.wait_for(first, first)

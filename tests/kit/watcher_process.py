@@ -1,4 +1,4 @@
-"""A process that tells events: `python -m tests.kit.watcher_process JSON`, with a fault where the test wants one.
+"""A process that publishes events: `python -m tests.kit.watcher_process JSON`, with a fault where the test wants one.
 
 The JSON: `process`, which is `Watcher` or `Delivery`; `settings` by dotted key; `port_file`, where to write the port of
 the metrics page; and `fault` as in tests/kit/worker_process.py, or null.

@@ -57,7 +57,7 @@ def create_event_topic(stream: Stream) -> None:
 
 
 class WatcherProcess(ChildProcess):
-    """A process that tells events; `fault` as in tests/kit/worker_process.py. Killed at the end of the block."""
+    """A process that publishes events; `fault` as in tests/kit/worker_process.py. Killed at the end of the block."""
 
     process = "Watcher"
 
@@ -104,9 +104,9 @@ class WatcherProcess(ChildProcess):
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def wait_until_telling(self) -> None:
-        """Until it tells events."""
-        wait_until(lambda: self.ready() == (200, "ok\n"), f"{self.log.name} tells events")
+    def wait_until_publishing(self) -> None:
+        """Until it publishes events."""
+        wait_until(lambda: self.ready() == (200, "ok\n"), f"{self.log.name} publishes events")
 
     @property
     def port(self) -> int:

@@ -18,7 +18,7 @@ def threads() -> set[int]:
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
-@pytest.mark.parametrize("process", ["the server", "the process that tells events"])
+@pytest.mark.parametrize("process", ["the server", "the process that publishes events"])
 def test_one_thread_multiplies_where_workers_run_beside(process: str) -> None:
     seen: list[set[int]] = []
     settings = Settings.model_validate({"serve": {"port": 0}})

@@ -47,7 +47,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def declared() -> set[str]:
-    """The names of all series that a worker, or a process that tells events, can serve."""
+    """The names of all series that a worker, or a process that publishes events, can serve."""
     made = (Metrics(), EventMetrics(), WebhookMetrics())
     families = [family for metrics in made for family in metrics.registry.collect()]
     return {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}

@@ -8,7 +8,7 @@ from questream.metrics import MOST_ROUTES, EventMetrics
 def test_events_are_counted_by_kind_and_route() -> None:
     metrics = EventMetrics()
     for kind, route in (("emerging", ""), ("spiking", "cards"), ("spiking", "cards")):
-        metrics.count_told(kind, route)
+        metrics.count_event(kind, route)
     counted = metrics.registry.get_sample_value
     assert counted("questream_events_total", {"kind": "emerging", "route": ""}) == 1
     assert counted("questream_events_total", {"kind": "spiking", "route": "cards"}) == 2
@@ -19,8 +19,8 @@ def test_events_are_counted_by_kind_and_route() -> None:
 def test_routes_beyond_the_limit_are_counted_together() -> None:
     metrics = EventMetrics()
     for number in range(3 * MOST_ROUTES):
-        metrics.count_told("spiking", f"team {number}")
-    metrics.count_told("spiking", "team 7")
+        metrics.count_event("spiking", f"team {number}")
+    metrics.count_event("spiking", "team 7")
     counted = metrics.registry.get_sample_value
     assert counted("questream_events_total", {"kind": "spiking", "route": "team 7"}) == 2
     assert counted("questream_events_total", {"kind": "spiking", "route": "(others)"}) == 2 * MOST_ROUTES

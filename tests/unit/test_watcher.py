@@ -1,4 +1,4 @@
-"""What the process that tells events publishes, and when it gives the turn up, over topics in memory."""
+"""What the process that publishes events publishes, and when it gives the turn up, over topics in memory."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Topics:
         self.committed |= offsets
 
     @property
-    def told(self) -> list[str]:
+    def events_of(self) -> list[str]:
         """The clusters that an event was published of."""
         return [subject.rpartition("/")[2] for one in self.published for subject in one.subjects]
 
@@ -184,7 +184,7 @@ def test_what_was_looked_at_is_learnt_and_an_event_is_told_with_its_offsets_at_o
     bed.topics.burst("c101")
     bed.steps = [nothing, nothing, lambda: bed.topics.burst("c102"), nothing]
     bed.run()
-    assert bed.topics.told == ["c101", "c102"]
+    assert bed.topics.events_of == ["c101", "c102"]
     assert [one.offsets for one in bed.topics.published] == [
         {DECISIONS: len(bed.topics.records[DECISIONS]) - 6},
         {DECISIONS: len(bed.topics.records[DECISIONS])},
@@ -211,7 +211,7 @@ def test_a_process_without_the_turn_tells_nothing_more(bed: Bed) -> None:
     assert bed.topics.published == []
 
 
-def test_a_process_that_joins_again_goes_on_unless_another_told_events_meanwhile(bed: Bed) -> None:
+def test_a_process_that_joins_again_goes_on_unless_another_published_events_meanwhile(bed: Bed) -> None:
     def joins(generation: int) -> None:
         bed.topics.generation = generation
         bed.topics.looks = 0
@@ -220,7 +220,7 @@ def test_a_process_that_joins_again_goes_on_unless_another_told_events_meanwhile
         bed.topics.burst("c101")
         joins(2)
 
-    def another_told() -> None:
+    def another_published() -> None:
         bed.topics.committed[DECISIONS] += 1
         bed.topics.generation = 3
         bed.topics.burst("c102")
@@ -233,9 +233,9 @@ def test_a_process_that_joins_again_goes_on_unless_another_told_events_meanwhile
         lambda: looks.append(bed.topics.looks),
         joined_again,
         lambda: looks.append(bed.topics.looks),
-        another_told,
+        another_published,
     ]
-    with pytest.raises(Superseded, match="told events meanwhile"):
+    with pytest.raises(Superseded, match="published events meanwhile"):
         bed.run()
     assert looks == [0, 2]
     assert [(one.subjects, one.generation) for one in bed.topics.published] == [(["acme/c101"], 2)]
@@ -282,7 +282,7 @@ def test_a_process_that_stands_by_ends_when_it_is_stopped(monkeypatch: pytest.Mo
 
     def turn() -> None:
         if next(turns) == 2:
-            assert one.condition.remark() == "another process tells events"
+            assert one.condition.remark() == "another process publishes events"
             one.stop()
 
     monkeypatch.setattr(watching, "open_admin", lambda _: Admin(DECISIONS.topic, STATES.topic, EVENTS.topic))

@@ -17,7 +17,7 @@ from questream.settings import WebhookSettings, load_settings
 from questream.settings.tree import EventKindName
 from questream.watch.delivery import receiver_of
 from questream.watch.receiver import Receiver
-from questream.watch.webhooks import Told, body_of, is_wanted, send
+from questream.watch.webhooks import Notification, body_of, is_wanted, send
 from tests.kit.receiver import HttpReceiver, Received, Reply
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -25,11 +25,11 @@ OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
 NOW_MS = 1_700_000_000_000
 
 
-def told(kind: Any = "spiking", namespace: str = "shop", **data: Any) -> Told:
+def notification(kind: Any = "spiking", namespace: str = "shop", **data: Any) -> Notification:
     event = DetectedEvent(kind, "c17", NOW_MS, NOW_MS - 60_000, 8, 1.24)
     document = event_document(namespace, event, "question-clusters")
     document["data"] |= data
-    return Told(json.dumps(document).encode(), NOW_MS)
+    return Notification(json.dumps(document).encode(), NOW_MS)
 
 
 def webhooks(**given: Any) -> WebhookSettings:
@@ -43,34 +43,38 @@ def test_the_kinds_of_the_setting_are_those_that_are_told() -> None:
 @pytest.mark.parametrize(
     ("settings", "event", "wanted"),
     [
-        ({}, told(), True),
-        ({}, told("quiet"), False),
-        ({"kinds": []}, told("quiet"), True),
-        ({"namespaces": ["sh*"]}, told(), True),
-        ({"namespaces": ["sh"]}, told(), False),
-        ({"namespaces": ["other", "shop"]}, told(), True),
-        ({"routes": ["billing"]}, told(), False),
-        ({"routes": ["billing"]}, told(route="billing"), True),
-        ({"routes": ["billing"]}, told(route=["billing"]), False),
+        ({}, notification(), True),
+        ({}, notification("quiet"), False),
+        ({"kinds": []}, notification("quiet"), True),
+        ({"namespaces": ["sh*"]}, notification(), True),
+        ({"namespaces": ["sh"]}, notification(), False),
+        ({"namespaces": ["other", "shop"]}, notification(), True),
+        ({"routes": ["billing"]}, notification(), False),
+        ({"routes": ["billing"]}, notification(route="billing"), True),
+        ({"routes": ["billing"]}, notification(route=["billing"]), False),
     ],
 )
-def test_events_are_chosen_by_kind_namespace_and_route(settings: dict[str, Any], event: Told, wanted: bool) -> None:
+def test_events_are_chosen_by_kind_namespace_and_route(
+    settings: dict[str, Any], event: Notification, wanted: bool
+) -> None:
     assert is_wanted(event, webhooks(**settings)) is wanted
 
 
 def test_a_record_that_is_no_event_is_none() -> None:
     for value in (None, b"", b"[]", b"{}", b"\xff"):
         with pytest.raises(ValueError):  # noqa: PT011 - of the parser or of what it found
-            Told(value, 0)
+            Notification(value, 0)
 
 
 def test_the_body_is_the_event_as_its_topic_holds_it() -> None:
-    event = told(label="Outage")
+    event = notification(label="Outage")
     assert body_of(event, webhooks()) == ("application/cloudevents+json", event.value)
 
 
 def test_a_message_of_slack_says_what_happened_and_links_to_the_page() -> None:
-    _, body = body_of(told(label="Card lost", route="billing"), webhooks(body="slack", page_url="https://q.example/"))
+    _, body = body_of(
+        notification(label="Card lost", route="billing"), webhooks(body="slack", page_url="https://q.example/")
+    )
     assert json.loads(body) == {
         "text": "*spiking*: <https://q.example/n/shop/c/c17|Card lost (c17)> in shop, route billing\n"
         "8 askers since 2023-11-14 22:12 UTC, where 1.2 were expected"
@@ -79,7 +83,7 @@ def test_a_message_of_slack_says_what_happened_and_links_to_the_page() -> None:
 
 def test_a_label_makes_no_link_no_mention_and_no_line_of_a_message() -> None:
     hostile = "<!channel> <http://evil|x>\n&|\u2028\x00"
-    _, body = body_of(told("renamed", label=hostile), webhooks(body="slack", page_url="https://q.example"))
+    _, body = body_of(notification("renamed", label=hostile), webhooks(body="slack", page_url="https://q.example"))
     text = json.loads(body)["text"]
     assert text == (
         "*renamed*: <https://q.example/n/shop/c/c17|&lt;!channel&gt; &lt;http://evil/x&gt; &amp;/   (c17)> in shop"
@@ -90,8 +94,8 @@ def test_a_label_makes_no_link_no_mention_and_no_line_of_a_message() -> None:
 def test_requests_are_signed_with_each_secret_as_standard_webhooks_has_it(known: str) -> None:
     with HttpReceiver() as receiver:
         settings = webhooks(url=f"{receiver.url}/hook", secret=f"{SECRET} {OTHER}")
-        assert send(receiver_of(settings), told(), settings).fault is None
-        assert send(receiver_of(settings), told(), settings).fault is None
+        assert send(receiver_of(settings), notification(), settings).fault is None
+        assert send(receiver_of(settings), notification(), settings).fault is None
     first, second = receiver.received
     assert Webhook(known).verify(first.body, first.headers)["subject"] == "c17"
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -103,7 +107,7 @@ def test_requests_are_signed_with_each_secret_as_standard_webhooks_has_it(known:
 def test_without_a_secret_nothing_is_signed() -> None:
     with HttpReceiver() as receiver:
         settings = webhooks(url=receiver.url)
-        assert send(receiver_of(settings), told(), settings).fault is None
+        assert send(receiver_of(settings), notification(), settings).fault is None
     assert "webhook-signature" not in receiver.received[0].headers
 
 

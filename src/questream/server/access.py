@@ -113,9 +113,9 @@ class Access:
         return self._login(known.name, {name: Role.parse(role) for name, role in known.grants.items()})
 
     def _by_proxy(self, user: str, headers: Mapping[str, str]) -> Login:
-        told = "" if self._settings.role_header is None else headers.get(self._settings.role_header.lower(), "")
+        header = "" if self._settings.role_header is None else headers.get(self._settings.role_header.lower(), "")
         try:
-            grants = parse_grants(told) if told else {ANY_NAMESPACE: Role.VIEWER}
+            grants = parse_grants(header) if header else {ANY_NAMESPACE: Role.VIEWER}
         except ValueError:
             raise NotLoggedIn from None
         return self._login(user[:_MOST_NAME_CHARACTERS], grants)

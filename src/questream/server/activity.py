@@ -39,8 +39,8 @@ def activities(
     going = np.full(len(status), _UNKNOWN) if before is None else np.where(is_growing(week, before), _GROWING, _STEADY)
     found = np.where(now_ms - created_at < _WEEK_MS, _NEW, going)
     found = np.where(now_ms - last_seen_at > _WEEK_MS, _QUIET, found)
-    told: Numbers = np.array([_PLACES.get(one, -1) for one in STATUSES])[status]
-    return np.where(told >= 0, told, found)
+    ruled: Numbers = np.array([_PLACES.get(one, -1) for one in STATUSES])[status]
+    return np.where(ruled >= 0, ruled, found)
 
 
 def activity_of(state: ClusterState, volume: Volume | None, now_ms: int) -> Activity | None:

@@ -239,7 +239,7 @@ class Asking:
         )
 
     def rules(self, namespace: str) -> Rules:
-        """The rules that a namespace clusters by, as far as the store and these settings tell. Needs no model."""
+        """The rules that a namespace clusters by, from the store and these settings. Needs no model."""
         whole = self._store.namespace_state(namespace)
         if whole is None:
             raise Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}")

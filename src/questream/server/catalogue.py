@@ -38,7 +38,7 @@ _LARGEST_SIZE = 2**40 - 1
 
 
 class ServedSort(StrEnum):
-    """What a list is sorted by where only a server can tell: those nearest in meaning come first.
+    """An order that only a server can find: those nearest in meaning come first.
 
     By activity those come first that people look at first, in the order of `ACTIVITIES`, and of each the largest.
     """
@@ -63,8 +63,8 @@ class Query:
     """Which clusters are asked for; `label` is an exact one, and empty for those without.
 
     Each word of `text` is searched for in ids, labels and routes, and in names and representative questions if
-    `in_questions`. With `near` those that are nearest come instead, `MOST_NEAR` on all pages. What a cluster is doing
-    is told from `lately`, at the time `now_ms`.
+    `in_questions`. With `near` those that are nearest come instead, `MOST_NEAR` on all pages. The activity of a
+    cluster is found from `lately`, at the time `now_ms`.
     """
 
     sort: Order = Sort.SIZE

@@ -34,7 +34,7 @@ _UNFOLLOWED_SECONDS = 120.0
 class _Kept:
     """A catalogue with the store epoch that it was read in, and why it could not be read, if so.
 
-    It has what people decided up to the operation of the number `decided`, and more where that was told by then.
+    It has all operations up to the number `decided`, and later ones that were published by then.
     """
 
     catalogue: Catalogue
@@ -51,7 +51,7 @@ class _Kept:
 class Catalogues:
     """Catalogues by namespace, at most 64; the one used least recently is let go. For any thread.
 
-    `is_following` tells whether changes that workers publish arrive at `follow`; while they do not, a catalogue is read
+    `is_following` says whether changes that workers publish arrive at `follow`; while they do not, a catalogue is read
     anew from time to time. One that is read anew stays in use meanwhile.
     """
 
@@ -69,8 +69,8 @@ class Catalogues:
     def get(self, namespace: str, wait_seconds: float = _WAIT_SECONDS) -> Catalogue:
         """The catalogue of a namespace that is in the store.
 
-        Raises Refused while it is being read for the first time, and what the store raises: that is told for a while
-        before it is asked again.
+        Raises Refused while it is being read for the first time, and what the store raises: that is raised again for a
+        while before the store is asked again.
         """
         return self._get(namespace, wait_seconds).catalogue
 
@@ -89,15 +89,15 @@ class Catalogues:
             return {state.cluster_id: state.separations for state in states if state.merged_into is None}
         known = kept.catalogue.separations({*cluster_ids, *(number for one in later for number in one.after)})
         found = {number: known[number][0] for number in cluster_ids if number in known}
-        is_told = True
+        is_complete = True
         for one in later:
             new = [number for number in one.after if number in known and known[number][1] < one.number]
             found.update((number, one.after[number].separations) for number in new if number in found)
             for number in new if one.survivor is not None else ():
                 if number != one.survivor:
                     found.pop(number, None)
-            is_told = is_told and not new
-            if is_told:
+            is_complete = is_complete and not new
+            if is_complete:
                 kept.decided = max(kept.decided, one.number)
         return found
 
@@ -208,7 +208,7 @@ class Catalogues:
             self._read_merged(namespace, kept.catalogue)
 
     def _read_merged(self, namespace: str, catalogue: Catalogue) -> None:
-        """Which clusters were merged into those that live: for people only, so that a failure is no more than told."""
+        """Which clusters were merged into those that live: for people only, so that a failure is only logged."""
         try:
             whole = self._store.namespace_state(namespace)
             dead = [] if whole is None else catalogue.missing(whole.next_cluster, _MOST_DEAD_IDS)

@@ -1,4 +1,4 @@
-"""Decisions as they come: one follower of the output topic, and whoever looks at a namespace subscribes."""
+"""Decisions as they come: one follower of the output topic, and a subscription for each view of a namespace."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ class Decisions:
         with self._guard:
             subscriptions = [one for one in self._subscriptions if one.namespace == decision["namespace"]]
         for one in subscriptions:
-            told = {**decision, "text": text} if one.reads_texts else decision
-            one.loop.call_soon_threadsafe(one.hand, told)
+            document = {**decision, "text": text} if one.reads_texts else decision
+            one.loop.call_soon_threadsafe(one.hand, document)
 
 
 class Texts:

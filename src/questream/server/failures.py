@@ -39,8 +39,8 @@ def met(error: Exception, what: str) -> QuestreamError:
 def again(error: E) -> E:
     """The same error without traceback and cause, to be kept, and each time that it is raised.
 
-    These hold the frames that it went through, with all that was in hand there: half a table, or each request that was
-    told of it.
+    These hold the frames that it went through, with all that was in hand there: half a table, or each request that
+    got it.
     """
     fresh = type(error).__new__(type(error), *error.args)
     vars(fresh).update(vars(error))
@@ -49,7 +49,7 @@ def again(error: E) -> E:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What was met, how often in a row, and until when it is told instead of being tried again."""
+    """An error, how often it came in a row, and until when it is raised again without a new attempt."""
 
     error: QuestreamError
     times: int

@@ -71,15 +71,15 @@ class Follower:
             self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
-        pause, told = _FIRST_PAUSE_SECONDS, ""
+        pause, logged = _FIRST_PAUSE_SECONDS, ""
         while not self._closed.is_set():
             try:
                 self._follow()
             except QuestreamError as error:
                 # A stream may have no topic of events: to say so once is enough.
-                if told != str(error) or self._following.is_set():
+                if logged != str(error) or self._following.is_set():
                     logger.warning("a topic is not followed", extra={"topic": self._topic, "reason": str(error)})
-                told = str(error)
+                logged = str(error)
             except Exception as error:
                 # Its text is not shown: it may quote a record.
                 logger.error("a topic is not followed", extra={"topic": self._topic, "error": type(error).__name__})

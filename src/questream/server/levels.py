@@ -98,7 +98,7 @@ class StandingLevels:
             for namespace in namespaces:
                 try:
                     self._current(namespace)
-                except Exception:  # noqa: S112 - a request meets it too, and is told
+                except Exception:  # noqa: S112 - a request meets it too, and reports it
                     continue
 
     def _current(self, namespace: str) -> _Kept:

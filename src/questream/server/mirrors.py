@@ -43,8 +43,8 @@ class Mirrors:
     def of(self, namespace: str, wait_seconds: float = 0.5) -> Iterator[Mirror]:
         """The mirror of a namespace, up to where its log stands, for one thread at a time.
 
-        Raises Refused while it is being read, and what the store raises: that is told for a while before
-        it is asked again.
+        Raises Refused while it is being read, and what the store raises: that is raised again for a while
+        before the store is asked again.
         """
         kept = self._current(namespace)
         if not kept.read.wait(wait_seconds):

@@ -107,7 +107,7 @@ Operation = Dismissing | Representing | Naming | Merging | Pinning | Separating 
 class Outcome:
     """How the clusters of an operation stood, and how they stand after it; of a merge the survivor comes first.
 
-    `drops` tells that a merge loses label or route of the one that goes. `number` is that of a committed operation,
+    `drops`: a merge loses label or route of the one that goes. `number` is that of a committed operation,
     `corrections` are the questions that it moves.
     """
 
@@ -164,7 +164,7 @@ class Operating:
         reason: str = "",
         require: Callable[[], None] = lambda: None,
     ) -> Outcome:
-        """Do it, unless this id has done it; the log tells who did it and why.
+        """Do it, unless this id has done it; the log has actor and reason.
 
         `require` raises where what it is about is not as somebody saw it.
 
@@ -183,7 +183,7 @@ class Operating:
                 if len(self._done) > _MOST_IDS:
                     self._done.popitem(last=False)
         changed = dict.fromkeys(one.cluster_id for one in (*outcome.before, outcome.after))
-        self._tell(type(operation).__name__.lower(), namespace, list(changed), actor, reason)
+        self._show(type(operation).__name__.lower(), namespace, list(changed), actor, reason)
         return outcome
 
     def preview_ruling(self, namespace: str, by: By, ask: Callable[[Decisions], Propose]) -> ProposedOperation:
@@ -202,7 +202,7 @@ class Operating:
                 raise id_was_given()
             decisions = Decisions(self._store, namespace, by)
             done = decide(decisions, namespace, ask(decisions))
-        self._tell(done.kind, namespace, list(done.after), by.actor, by.reason)
+        self._show(done.kind, namespace, list(done.after), by.actor, by.reason)
         return done
 
     def import_intents(self, namespace: str, by: By, plan: ImportPlan) -> list[CommittedOperation]:
@@ -210,10 +210,10 @@ class Operating:
         with self._guard:
             done = commit_import(self._store, namespace, by, plan)
         for one in done:
-            self._tell(one.kind, namespace, list(one.after), by.actor, by.reason)
+            self._show(one.kind, namespace, list(one.after), by.actor, by.reason)
         return done
 
-    def _tell(self, what: str, namespace: str, cluster_ids: list[int], actor: str, reason: str) -> None:
+    def _show(self, what: str, namespace: str, cluster_ids: list[int], actor: str, reason: str) -> None:
         """Show clusters that were changed at once, and log who changed them."""
         for state in self._store.states(namespace, cluster_ids):
             self._catalogues.follow(state)

@@ -133,7 +133,7 @@ class Scope:
         return self.services.catalogues.name_of(self.namespace, state)
 
     def keywords_of(self, state: ClusterState) -> list[str]:
-        """The words that tell a cluster from others, for those who may read texts."""
+        """The words that distinguish a cluster from others, for those who may read texts."""
         vocabulary = self.services.catalogues.vocabulary(self.namespace)
         return keywords_of(state, vocabulary) if self.reads_texts else []
 

@@ -24,7 +24,7 @@ class Found(NamedTuple, Generic[T]):
 class Snapshot(Generic[T]):
     """What `find_out` returns, asked again once it is older than that. For any thread; it is asked by one at a time.
 
-    What it raises is told for a while, before it is asked again.
+    What it raises is raised again for a while, before another call.
     """
 
     def __init__(

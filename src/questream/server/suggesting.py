@@ -55,7 +55,7 @@ class Suggesting:
                 f" {_MOST_PAIRS:,} at most are compared here",
                 "run `questream suggestions list`",
             )
-        # What is found out in the background cannot tell that something is still being loaded.
+        # A search in the background cannot report that something is still being loaded.
         self._asking.require_centroids(namespace)
         return [one for one in self._merges.get(namespace) if all(map(self._stands(namespace), one.clusters))]
 

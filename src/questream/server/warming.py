@@ -49,15 +49,15 @@ class Warming:
             self._done.set()
 
     def _take(self, step: Callable[[], object]) -> None:
-        is_told = False
+        is_logged = False
         while not self._closed.is_set():
             try:
                 step()
                 return
             except StoreUnavailable as error:
-                if not is_told:
+                if not is_logged:
                     logger.warning("a page is made ready once the store answers", extra={"reason": str(error)})
-                is_told = True
+                is_logged = True
                 self._closed.wait(_PAUSE_SECONDS)
             except (QuestreamError, Refused) as error:
                 logger.warning("a page could not be made ready", extra={"reason": str(error)})

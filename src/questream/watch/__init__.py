@@ -1,1 +1,1 @@
-"""The process that tells events of clusters: it reads decisions and publishes events, each once."""
+"""The process that publishes events of clusters: it reads decisions and publishes each event once."""

@@ -1,4 +1,4 @@
-"""What the probes say of a process that tells events."""
+"""Liveness and readiness of a process that publishes or delivers events."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class WatchCondition:
         self._turned_at: float | None = None
 
     def stands_by(self, *, is_member: bool) -> None:
-        """Another one tells events, as far as is known."""
-        self._turn(None if is_member else "not a member of the consumer group yet", "another process tells events")
+        """Another process publishes events, as far as is known."""
+        self._turn(None if is_member else "not a member of the consumer group yet", "another process publishes events")
 
     def learns(self) -> None:
         """What was decided before is read."""
         self._turn("learning from the decisions that were looked at before", None)
 
-    def tells(self) -> None:
-        """Events are told as they happen."""
+    def works(self) -> None:
+        """Events are published, or delivered, as they happen."""
         self._turn(None, None)
 
     def remarks(self, remark: str) -> None:
@@ -50,7 +50,7 @@ class WatchCondition:
         return "nothing was read for longer than kafka.max_poll_interval_seconds"
 
     def ready(self) -> str | None:
-        """None where events are told, or would be if the one that tells them ended; else what is missing."""
+        """None if this process publishes events, or would if the one that does so ended; else the reason."""
         return self._trouble
 
     def remark(self) -> str | None:

@@ -21,7 +21,7 @@ Asker = Literal["key", "question"]
 class Counted(NamedTuple):
     """A question that joined a cluster or opened it, at `time_ms`; `asker` is a number for who asked.
 
-    `above` is how far above the threshold its similarity was, None where it opened the cluster or that is not told.
+    `above` is how far above the threshold its similarity was, None if it opened the cluster or that is unknown.
     """
 
     time_ms: int

@@ -1,4 +1,4 @@
-"""A membership in the group of the processes that tell a receiver of webhooks: events in the order of their partition.
+"""A membership in the group of the processes that deliver to a receiver of webhooks: events in partition order.
 
 The offset moves once the receiver took an event, or refused it for good. One that it never takes is known by those
 behind it that it does take, and holds them up no longer.
@@ -23,7 +23,7 @@ from questream.metrics import WebhookMetrics
 from questream.settings import Settings
 from questream.watch.condition import WatchCondition
 from questream.watch.receiver import Outcome, Receiver
-from questream.watch.webhooks import Told, is_wanted, send
+from questream.watch.webhooks import Notification, is_wanted, send
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.2
 # So long may a request take before the group is polled beside it.
 _PATIENCE_SECONDS = 0.5
 _MOST_RECORDS = 100
-# So many of the events behind one that is not taken are tried, to tell whether it is the event or the receiver.
+# So many of the events behind one that is not taken are tried, to find out whether event or receiver is at fault.
 _MOST_TRIED_BEHIND = 3
 _backoff = wait_exponential_jitter(initial=1.0, max=300.0, jitter=1.0)
 
@@ -77,7 +77,7 @@ class Session:
         self._stopping = stopping
         self._rebalances = _Rebalances()
         self._begun_at = 0
-        # In the order in which they are told: of at most two polls.
+        # In the order of delivery: of at most two polls.
         self._backlog: deque[tuple[Partition, Message]] = deque()
         # Places of those that were taken before their turn.
         self._taken: set[tuple[int, int]] = set()
@@ -94,7 +94,7 @@ class Session:
             if not self._consumer.assignment():
                 self._condition.stands_by(is_member=self._consumer.group_metadata().generation_id >= 0)
                 continue
-            self._condition.tells()
+            self._condition.works()
             try:
                 while self._backlog:
                     self._take(*self._backlog.popleft())
@@ -107,7 +107,7 @@ class Session:
             self._backlog += ((partition, message) for message in messages)
 
     def _begin(self) -> None:
-        """Read on where the group stands; a group that never told anything begins where the topic ends now."""
+        """Read on from the committed offsets; a group without any begins at the current end of the topic."""
         self._begun_at = self._rebalances.count
         self._backlog.clear()
         self._taken.clear()
@@ -117,7 +117,7 @@ class Session:
         starts = self._consumer.beginning_offsets(partitions)
         if all(offset is None for offset in committed.values()):
             starts = self._consumer.end_offsets(partitions)
-            # For all members: one whose partitions have no offset yet would tell what was before.
+            # For all members: one whose partitions have no offset yet would deliver earlier events.
             self._consumer.commit(starts)
         for partition in mine:
             offset = committed[partition]
@@ -129,45 +129,45 @@ class Session:
             raise _Moved
         place = (message.partition, message.offset)
         try:
-            told = Told(message.value, message.timestamp)
+            notification = Notification(message.value, message.timestamp)
         except ValueError:
             where = {"partition": message.partition, "offset": message.offset}
             logger.warning("a record of the topic of events is no event and is passed over", extra=where)
         else:
-            if not is_wanted(told, self._webhooks):
+            if not is_wanted(notification, self._webhooks):
                 self._metrics.events.labels("filtered").inc()
             elif place not in self._taken:
-                self._tell(told, place)
+                self._deliver(notification, place)
         self._taken.discard(place)
         if self._rebalances.count != self._begun_at:
             raise _Moved
         self._consumer.commit({partition: message.offset + 1})
 
-    def _tell(self, told: Told, place: tuple[int, int]) -> None:
+    def _deliver(self, notification: Notification, place: tuple[int, int]) -> None:
         """Until the receiver takes it, refuses it for good, takes others in its place, or it is too old."""
         behind_taken = False
 
         def is_hopeless(state: RetryCallState) -> bool:
             nonlocal behind_taken
             behind_taken = self._others_are_taken(state)
-            return behind_taken or _age_seconds(told) > self._webhooks.patience_seconds
+            return behind_taken or _age_seconds(notification) > self._webhooks.patience_seconds
 
         retrying = Retrying(
             retry=retry_if_result(lambda outcome: outcome.fault is not None and outcome.may_pass),
             stop=is_hopeless,
             wait=_wait_seconds,
             sleep=self._sleep,
-            before_sleep=lambda state: self._missed(told, state),
+            before_sleep=lambda state: self._missed(notification, state),
             retry_error_callback=_result,
         )
-        outcome: Outcome = retrying(self._ask, lambda: send(self._receiver, told, self._webhooks))
+        outcome: Outcome = retrying(self._ask, lambda: send(self._receiver, notification, self._webhooks))
         if behind_taken:
             # The receiver may have come back between the two.
-            outcome = self._ask(lambda: send(self._receiver, told, self._webhooks))
+            outcome = self._ask(lambda: send(self._receiver, notification, self._webhooks))
         self._metrics.waiting_seconds.set(0)
         if outcome.fault is None:
             self._metrics.events.labels("delivered").inc()
-            self._condition.tells()
+            self._condition.works()
             return
         self._metrics.failures.inc()
         self._metrics.events.labels("given_up").inc()
@@ -182,15 +182,15 @@ class Session:
         waited = state.seconds_since_start or 0.0
         if _result(state).wait_seconds or waited < self._webhooks.skip_after_seconds:
             return False
-        for told, place in self._next_wanted():
-            if self._ask(partial(send, self._receiver, told, self._webhooks)).fault is None:
+        for notification, place in self._next_wanted():
+            if self._ask(partial(send, self._receiver, notification, self._webhooks)).fault is None:
                 self._taken.add(place)
                 self._metrics.events.labels("delivered").inc()
                 return True
             self._metrics.failures.inc()
         return False
 
-    def _next_wanted(self) -> Iterator[tuple[Told, tuple[int, int]]]:
+    def _next_wanted(self) -> Iterator[tuple[Notification, tuple[int, int]]]:
         """A few of the events behind the one in hand, and their places."""
         if len(self._backlog) < _MOST_RECORDS:
             self._consumer.resume(self._consumer.paused())
@@ -199,17 +199,17 @@ class Session:
         for _, message in list(self._backlog):
             place = (message.partition, message.offset)
             try:
-                told = Told(message.value, message.timestamp)
+                notification = Notification(message.value, message.timestamp)
             except ValueError:
                 continue
-            if found < _MOST_TRIED_BEHIND and place not in self._taken and is_wanted(told, self._webhooks):
+            if found < _MOST_TRIED_BEHIND and place not in self._taken and is_wanted(notification, self._webhooks):
                 found += 1
-                yield told, place
+                yield notification, place
 
-    def _missed(self, told: Told, state: RetryCallState) -> None:
+    def _missed(self, notification: Notification, state: RetryCallState) -> None:
         fault = _result(state).fault
         self._metrics.failures.inc()
-        self._metrics.waiting_seconds.set(_age_seconds(told))
+        self._metrics.waiting_seconds.set(_age_seconds(notification))
         self._condition.remarks(f"the receiver does not take events: {fault}")
         logger.warning(
             "the receiver of webhooks did not take an event; trying again",
@@ -251,8 +251,8 @@ class Session:
             raise _Moved
 
 
-def _age_seconds(told: Told) -> float:
-    return max(0.0, time.time() - told.published_ms / 1000)
+def _age_seconds(notification: Notification) -> float:
+    return max(0.0, time.time() - notification.published_ms / 1000)
 
 
 def _result(state: RetryCallState) -> Outcome:

@@ -1,4 +1,4 @@
-"""`questream events deliver`: tells a receiver of webhooks what the topic of events holds, each event at least once.
+"""`questream events deliver`: sends events of the topic of events to a receiver of webhooks, each at least once.
 
 It reads with a group of its own, so that a slow receiver delays nobody. What the receiver was not given stays in the
 topic, and is sent again by its place.
@@ -21,13 +21,13 @@ from questream.watch.condition import WatchCondition
 from questream.watch.delivering import Session
 from questream.watch.receiver import Outcome, Receiver
 from questream.watch.sessions import run_sessions
-from questream.watch.webhooks import Told, send
+from questream.watch.webhooks import Notification, send
 
 _LEAVE_SECONDS = 10.0
 
 
 def group_of(settings: Settings) -> str:
-    """The group of the processes that tell this receiver."""
+    """The group of the processes that deliver to this receiver."""
     return f"{settings.kafka.group_id}.webhooks.{settings.webhooks.name}"
 
 
@@ -86,8 +86,8 @@ def redeliver(settings: Settings, places: list[tuple[int, int]]) -> list[Outcome
             try:
                 if record is None:
                     raise ValueError
-                told = Told(record.value, record.source.timestamp)
+                notification = Notification(record.value, record.source.timestamp)
             except ValueError:
                 raise QuestreamError(f"there is no event at {partition}/{offset} of the topic of events") from None
-            outcomes.append(send(receiver, told, settings.webhooks))
+            outcomes.append(send(receiver, notification, settings.webhooks))
     return outcomes

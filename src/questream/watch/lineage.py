@@ -62,8 +62,8 @@ class Lineage:
     """Reads the partitions of the cluster topic that a consumer is assigned, which is its own from then on.
 
     States below the offsets `seen` are learnt. Memory: how each of the last million clusters stood, labels as numbers,
-    label and route of the last 100,000 that have one, and the last 100,000 muted ones; of one that was forgotten
-    nothing but a merge is told at first.
+    label and route of the last 100,000 that have one, and the last 100,000 muted ones. The first state of a cluster
+    that is not remembered raises an event only if it is a merge.
     """
 
     def __init__(self, consumer: Consumer, seen: dict[Partition, int], topic: str) -> None:
@@ -93,7 +93,7 @@ class Lineage:
         return {**document, "data": {**named, **data}}
 
     def is_muted(self, document: dict[str, Any]) -> bool:
-        """Whether people want to hear nothing of the cluster of an event."""
+        """Whether the cluster of an event is muted."""
         data = document["data"]
         return hash((data["namespace"], data["cluster_id"])) in self._muted
 
@@ -120,15 +120,15 @@ class Lineage:
         if is_seen:
             return []
         merged_before, label_before, had_returned = before or (None, label, stands.has_returned)
-        told: list[tuple[EventKind, dict[str, Any]]] = []
+        events: list[tuple[EventKind, dict[str, Any]]] = []
         if stands.merged_into is not None and stands.merged_into != merged_before:
-            told.append(("merged", {"into": stands.merged_into}))
+            events.append(("merged", {"into": stands.merged_into}))
         elif stands.merged_into is None and merged_before is not None:
-            told.append(("split", {"from": merged_before}))
+            events.append(("split", {"from": merged_before}))
         elif label != label_before:
-            told.append(("renamed", {"label": stands.label}))
+            events.append(("renamed", {"label": stands.label}))
         if stands.merged_into is None and stands.has_returned and not had_returned:
-            told.append(("returned", {}))
+            events.append(("returned", {}))
         at = message.timestamp
         return [
             _with(
@@ -137,7 +137,7 @@ class Lineage:
                 ),
                 {**_names(stands), **more},
             )
-            for kind, more in told
+            for kind, more in events
         ]
 
     def _keep_muted(self, number: int, stands: Stands) -> None:

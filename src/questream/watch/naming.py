@@ -1,4 +1,4 @@
-"""Names that a language model makes for clusters, beside the process that tells events: slowly, and in nobody's way.
+"""Names that a language model makes for clusters, in a thread of the process that publishes events.
 
 A cluster is named once it is large enough, from the questions that it keeps, the most typical ones. It gets another
 name when its centroid has moved, and that is an event. What an operator names is passed over.
@@ -46,8 +46,8 @@ _GROWN_AFTER_REFUSAL = 2.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 1800.0
 _HOUR_MS = 3_600_000
-# So long after a name was made its event is told, should the process have ended before it was.
-_UNTOLD_MS = 86_400_000
+# So long after a name was made its event is published, should the process have ended before that.
+_UNPUBLISHED_MS = 86_400_000
 
 
 def check_names(settings: Settings) -> None:
@@ -198,12 +198,12 @@ class Namer:
         return True
 
     def _recall(self, namespace: str, made: dict[int, MadeName]) -> None:
-        """Requests of before this process count, and so do events that may not have been told."""
+        """Requests of before this process count, and so do events that may not have been published."""
         now = self._now_ms()
         for cluster_id, name in sorted(made.items(), key=lambda item: item[1].made_at):
             if now - name.made_at < _HOUR_MS:
                 self._budget.spend(name.made_at)
-            if name.former is not None and now - name.made_at < _UNTOLD_MS:
+            if name.former is not None and now - name.made_at < _UNPUBLISHED_MS:
                 self._renamed.append(self._event(namespace, cluster_id, name))
 
     def _is_due(self, namespace: str, state: ClusterState, former: MadeName | None) -> bool:
@@ -250,7 +250,7 @@ class Namer:
             return
         self._remember(namespace, state, _GROWN)
         self._metrics.names.labels("made").inc()
-        # After it is stored: a crash in between leaves an event that is told by `_recall`.
+        # After it is stored: a crash in between leaves an event that `_recall` publishes.
         if former is not None and former.name != name:
             self._renamed.append(self._event(namespace, state.cluster_id, made))
 

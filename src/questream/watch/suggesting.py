@@ -1,7 +1,7 @@
-"""Suggestions as events, beside the process that tells events: what people may want to merge, to name or to split.
+"""Suggestions as events, in a thread of the process that publishes events: clusters to merge, to name or to split.
 
-Nothing of it is stored. A suggestion has one id, whoever finds it and when: the topic of events says whether it was
-told.
+Nothing of it is stored. A suggestion has one id, whichever process finds it and when: by it the topic of events
+shows whether it was published.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from questream.records.events import event_document
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore, open_store
 from questream.tools.suggestions import suggestions, two_in_one, unnamed
+from questream.watch.detection import MOST_EVENTS
 from questream.watch.naming import Take
-from questream.watch.telling import MOST_TOLD
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _PASS_SECONDS = 60.0
 _SPLITS_SECONDS = 3600.0
 # To read and compare clusters takes so small a part of a processor at most.
 _PASS_SHARE = 1 / 50
-# Of one namespace and kind; the next ones are told once these are answered.
+# Of one namespace and kind; the next ones are published once these are answered.
 _MOST_SUGGESTIONS = 100
 _STOP_SECONDS = 5.0
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -95,7 +95,7 @@ class Suggester:
         return taken
 
     def look(self) -> None:
-        """Look once at all namespaces of the stream. Raises what the store raises where it tells none."""
+        """Look once at all namespaces of the stream. Raises what the store raises if it cannot list them."""
         failing = set[tuple[str, str]]()
         kinds = self._kinds()
         counts = Counter(dict.fromkeys(kinds, 0))
@@ -105,7 +105,7 @@ class Suggester:
             except QuestreamError as error:
                 looked_for = {}
                 failing.add((namespace, ""))
-                self._tell(error, namespace)
+                self._log_failure(error, namespace)
             for kind, find in looked_for.items():
                 if self._stopping.is_set():
                     return
@@ -115,7 +115,7 @@ class Suggester:
                         counts[kind] += 1
                 except QuestreamError as error:
                     failing.add((namespace, kind))
-                    self._tell(error, namespace, kind)
+                    self._log_failure(error, namespace, kind)
         self._failing = failing
         # Counts of a process that has stopped would stand beside those of the next.
         if not self._stopping.is_set():
@@ -163,7 +163,7 @@ class Suggester:
                 self.look()
             except QuestreamError as error:
                 self._metrics.suggestions.clear()
-                self._tell(error)
+                self._log_failure(error)
                 self._failing.add(("", ""))
             except Exception as error:
                 self._metrics.suggestions.clear()
@@ -171,18 +171,18 @@ class Suggester:
                 logger.error("suggestions could not be looked for", extra={"error": type(error).__name__})
             wait_seconds = max(_PASS_SECONDS, (time.thread_time() - started) / _PASS_SHARE)
 
-    def _tell(self, error: QuestreamError, namespace: str = "", kind: str = "") -> None:
+    def _log_failure(self, error: QuestreamError, namespace: str = "", kind: str = "") -> None:
         """Log why a kind is not looked for in a namespace, or none of it, or none at all: once, until it was again."""
         level = logging.DEBUG if (namespace, kind) in self._failing else logging.WARNING
         extra = {"reason": str(error), "namespace": namespace, "suggestion": kind}
-        told = {name: value for name, value in extra.items() if value}
-        logger.log(level, "suggestions could not be looked for", extra=told)
+        named = {name: value for name, value in extra.items() if value}
+        logger.log(level, "suggestions could not be looked for", extra=named)
 
     def _note(self, document: dict[str, Any]) -> None:
         if document["id"] not in self._known:
             self._known[document["id"]] = None
             self._found.append(document)
-        if len(self._known) > MOST_TOLD:
+        if len(self._known) > MOST_EVENTS:
             self._known.popitem(last=False)
 
     def _event(

@@ -1,8 +1,8 @@
-"""`questream events run`: of the processes that run it, the one that has the topic of events tells them.
+"""`questream events run`: of the processes that run it, the one that has the topic of events publishes.
 
 Exactly once, as a worker: events and the offsets that they rest on are one transaction, fenced by the membership of the
-group, so that one that was taken for dead cannot commit. Nothing else is stored. Whoever begins learns from what stands
-below the committed offsets, and takes from the topic of events what was told.
+group, so that one that was taken for dead cannot commit. Nothing else is stored. A process that begins learns from the
+decisions below the committed offsets, and reads the published events from the topic of events.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from questream.events.detector import EventRules
 from questream.metrics import EventMetrics
 from questream.settings import Settings
 from questream.watch.condition import WatchCondition
+from questream.watch.detection import MOST_EVENTS, Detectors, event_record, read_published
 from questream.watch.lineage import Lineage
 from questream.watch.naming import Take, check_names, naming
 from questream.watch.ordering import TimeOrder
 from questream.watch.sessions import run_sessions
 from questream.watch.suggesting import suggesting
-from questream.watch.telling import MOST_TOLD, Telling, event_record, read_told
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _STATES_SECONDS = 0.05
 _LEAVE_SECONDS = 10.0
-# Offsets that raised no event are committed so often: what is behind them is read again after a crash, not told again.
+# Offsets that raised no event are committed so often: after a crash, later ones are read again, not published again.
 _COMMIT_SECONDS = 5.0
 _LOOK_FOR_PARTITIONS_SECONDS = 60.0
 
 
 def group_of(settings: Settings) -> str:
-    """The group of the processes that tell events; its offsets in the output topic are theirs."""
+    """The group of the processes that publish events; its offsets in the output topic are theirs."""
     return f"{settings.kafka.group_id}.events"
 
 
 class Watcher:
-    """Tells events until stopped; several may run, of which one tells and the others stand by."""
+    """Publishes events until stopped; several may run, of which one publishes and the others stand by."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where names are to be made for clusters, and cannot be."""
@@ -108,13 +108,13 @@ class Watcher:
             with ExitStack() as opened:
                 self.condition.learns()
                 publisher.start()
-                decisions, states, told = (opened.enter_context(open_reader(settings)) for _ in range(3))
+                decisions, states, events = (opened.enter_context(open_reader(settings)) for _ in range(3))
                 names = opened.enter_context(naming(settings, self.metrics))
                 found = opened.enter_context(suggesting(settings, self.metrics))
-                readers = Readers(decisions, states, told)
+                readers = Readers(decisions, states, events)
                 Turn(self, settings, membership, readers, publisher, (names, found)).run(self._stopping)
         finally:
-            self.metrics.telling.set(0)
+            self.metrics.publishing.set(0)
             self.metrics.lag.clear()
             self.condition.ends()
             with self._watchdog.limit("close", _LEAVE_SECONDS + deadline):
@@ -124,12 +124,12 @@ class Watcher:
 
 
 class Membership:
-    """Of the group's members, the one that is given the first partition of the topic of events tells them."""
+    """A membership of the group; the member with the first partition of the topic of events publishes."""
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
         self.consumer = consumer
         self._first = Partition(topic, 0)
-        consumer.subscribe(topic, _Unheard())
+        consumer.subscribe(topic, _IgnoredRebalances())
 
     def renew(self, timeout: float) -> bool:
         """Whether it is this one; stays a member, which has to be asked for more often than max_poll_interval."""
@@ -139,7 +139,7 @@ class Membership:
         return self._first in self.consumer.assignment()
 
 
-class _Unheard:
+class _IgnoredRebalances:
     """The generation of the group fences what a rebalance overtakes."""
 
     def revoked(self) -> None: ...
@@ -148,15 +148,15 @@ class _Unheard:
 
 
 class Readers(NamedTuple):
-    """What the one that has the turn reads with: decisions, states of clusters, and events that were told."""
+    """The consumers of the publishing process: of decisions, states of clusters, and published events."""
 
     decisions: Consumer
     states: Consumer
-    told: Consumer
+    events: Consumer
 
 
 class Turn:
-    """The time for which this process tells events; for one thread."""
+    """The time for which this process publishes events; for one thread."""
 
     def __init__(
         self,
@@ -183,14 +183,14 @@ class Turn:
         kafka, events, readers = self._settings.kafka, self._settings.events, self._readers
         decisions = self._seen(readers.decisions, kafka.output_topic)
         states = self._seen(readers.states, kafka.cluster_topic)
-        start_before_end(readers.told, kafka.event_topic, MOST_TOLD)
-        told = [event for message in read_to_end(readers.told) if (event := read_told(message)) is not None]
+        start_before_end(readers.events, kafka.event_topic, MOST_EVENTS)
+        published = [event for message in read_to_end(readers.events) if (event := read_published(message)) is not None]
         rules = EventRules(false_alarms_per_day=events.false_alarms_per_day)
-        telling = Telling(rules, kafka.output_topic, told)
+        detectors = Detectors(rules, kafka.output_topic, published)
         _start(readers.decisions, decisions, events.decisions)
         _start(readers.states, states, None)
         order = TimeOrder(readers.decisions, events.asker, decisions)
-        self._follow(order, Lineage(readers.states, states, kafka.cluster_topic), telling, stopping)
+        self._follow(order, Lineage(readers.states, states, kafka.cluster_topic), detectors, stopping)
 
     def _seen(self, reader: Consumer, topic: str) -> dict[Partition, int]:
         """Up to where a topic was looked at before; the first time of all that is where it ends now."""
@@ -218,17 +218,17 @@ class Turn:
         # Without one it is about to join again, and what it commits until then is refused.
         if generation.generation_id < 0 or generation.generation_id == self._generation.generation_id:
             return
-        # A process that was taken for dead and joins again may be given the turn again, after others told events.
+        # A process that was taken for dead and joins again may be given the turn again, after another published.
         if self._read_committed(self._committed) != self._committed:
-            raise Superseded("another process told events meanwhile")
+            raise Superseded("another process published events meanwhile")
         self._generation = generation
 
-    def _follow(self, order: TimeOrder, lineage: Lineage, telling: Telling, stopping: threading.Event) -> None:
+    def _follow(self, order: TimeOrder, lineage: Lineage, detectors: Detectors, stopping: threading.Event) -> None:
         looked_to = {**order.seen, **lineage.seen}
         committed_at = looked_at = time.monotonic()
         while not stopping.is_set():
             self._stay()
-            documents = self._look(order, lineage, telling)
+            documents = self._look(order, lineage, detectors)
             moved = _beyond(looked_to, order, lineage)
             now = time.monotonic()
             if documents or (moved and now - committed_at > _COMMIT_SECONDS):
@@ -250,21 +250,21 @@ class Turn:
         }
         return found != set(known)
 
-    def _look(self, order: TimeOrder, lineage: Lineage, telling: Telling) -> list[dict[str, Any]]:
+    def _look(self, order: TimeOrder, lineage: Lineage, detectors: Detectors) -> list[dict[str, Any]]:
         beside = [document for take in self._beside for document in take()]
-        documents = telling.only_new([*lineage.take(_STATES_SECONDS), *beside])
+        documents = detectors.only_new([*lineage.take(_STATES_SECONDS), *beside])
         for placed in order.take(0.0 if lineage.is_learning else _POLL_SECONDS):
             self._metrics.read.inc()
             if order.was_seen(placed):
-                telling.learn(placed.question)
+                detectors.learn(placed.question)
             else:
-                documents += telling.see(placed.question)
+                documents += detectors.see(placed.question)
         documents = [lineage.with_names(document) for document in documents if not lineage.is_muted(document)]
         if order.is_learning or lineage.is_learning:
             self._condition.learns()
         else:
-            self._condition.tells()
-            self._metrics.telling.set(1)
+            self._condition.works()
+            self._metrics.publishing.set(1)
         for at, lag in order.lag.items():
             self._metrics.lag.labels(at.topic, at.partition).set(lag)
         return documents
@@ -279,7 +279,7 @@ class Turn:
         self._publisher.publish(records, offsets, self._generation, lambda: None)
         self._committed |= offsets
         for document in documents:
-            self._metrics.count_told(document["data"]["kind"], document["data"].get("route", ""))
+            self._metrics.count_event(document["data"]["kind"], document["data"].get("route", ""))
 
 
 def _start(reader: Consumer, seen: Mapping[Partition, int], before: int | None) -> None:

@@ -1,4 +1,4 @@
-"""An event as the request that tells a receiver of it: which are told, the body, and its signature.
+"""An event as a request to a receiver of webhooks: which events are sent, the body, and its signature.
 
 Signatures are those of Standard Webhooks 1.0 (https://www.standardwebhooks.com).
 """
@@ -24,7 +24,7 @@ from questream.watch.receiver import Outcome, Receiver
 _CROWDS = ("emerging", "spiking")
 
 
-class Told:
+class Notification:
     """An event that a record of the topic of events holds, and the record's value as it stands there."""
 
     def __init__(self, value: bytes | Unread | None, published_ms: int) -> None:
@@ -51,30 +51,30 @@ class Told:
         return found if isinstance(found, str) else None
 
 
-def is_wanted(told: Told, webhooks: WebhookSettings) -> bool:
-    """Whether the receiver is told of an event: by its kind, namespace and route; an empty list lets all through."""
-    if webhooks.kinds and told.event.kind not in webhooks.kinds:
+def is_wanted(notification: Notification, webhooks: WebhookSettings) -> bool:
+    """Whether the receiver wants an event, by its kind, namespace and route; an empty list lets all through."""
+    if webhooks.kinds and notification.event.kind not in webhooks.kinds:
         return False
-    if webhooks.routes and told.route not in webhooks.routes:
+    if webhooks.routes and notification.route not in webhooks.routes:
         return False
-    return not webhooks.namespaces or any(_matches(name, told.event.namespace) for name in webhooks.namespaces)
+    return not webhooks.namespaces or any(_matches(name, notification.event.namespace) for name in webhooks.namespaces)
 
 
-def body_of(told: Told, webhooks: WebhookSettings) -> tuple[str, bytes]:
+def body_of(notification: Notification, webhooks: WebhookSettings) -> tuple[str, bytes]:
     """Content type and body: the CloudEvent as the topic holds it, or a message of Slack."""
     if webhooks.body == "slack":
-        return "application/json", orjson.dumps({"text": _slack_text(told, webhooks.page_url)})
-    return "application/cloudevents+json", told.value
+        return "application/json", orjson.dumps({"text": _slack_text(notification, webhooks.page_url)})
+    return "application/cloudevents+json", notification.value
 
 
-def signature_headers(told: Told, body: bytes, secrets: str | None, now_seconds: int) -> dict[str, str]:
+def signature_headers(notification: Notification, body: bytes, secrets: str | None, now_seconds: int) -> dict[str, str]:
     """`webhook-id`, `webhook-timestamp` and, where there is a secret, `webhook-signature`.
 
     The id is the same whenever the event is sent. `secrets` are one or several, with blanks between: a receiver that
     knows one of them finds its signature among the others.
     """
     # A hash, since the id of an event has dots, which end the id in what is signed.
-    id_ = "evt_" + hashlib.sha256(told.event.id.encode()).hexdigest()[:40]
+    id_ = "evt_" + hashlib.sha256(notification.event.id.encode()).hexdigest()[:40]
     signed = f"{id_}.{now_seconds}.".encode() + body
     headers = {"webhook-id": id_, "webhook-timestamp": str(now_seconds)}
     if secrets is None:
@@ -84,17 +84,17 @@ def signature_headers(told: Told, body: bytes, secrets: str | None, now_seconds:
     return {**headers, "webhook-signature": " ".join(f"v1,{signature}" for signature in made)}
 
 
-def send(receiver: Receiver, told: Told, webhooks: WebhookSettings) -> Outcome:
+def send(receiver: Receiver, notification: Notification, webhooks: WebhookSettings) -> Outcome:
     """One request about an event; blocks."""
-    content_type, body = body_of(told, webhooks)
+    content_type, body = body_of(notification, webhooks)
     secrets = None if webhooks.secret is None else webhooks.secret.get_secret_value()
-    signed = signature_headers(told, body, secrets, int(time.time()))
+    signed = signature_headers(notification, body, secrets, int(time.time()))
     return receiver.send(body, {"content-type": content_type, "user-agent": "questream", **signed})
 
 
-def _slack_text(told: Told, page_url: str | None) -> str:
-    event = told.event
-    name = _escaped(event.cluster_id if told.label is None else f"{told.label} ({event.cluster_id})")
+def _slack_text(notification: Notification, page_url: str | None) -> str:
+    event = notification.event
+    name = _escaped(event.cluster_id if notification.label is None else f"{notification.label} ({event.cluster_id})")
     if page_url is not None:
         name = f"<{page_url.rstrip('/')}/n/{quote(event.namespace)}/c/{event.cluster_id}|{name.replace('|', '/')}>"
     since = format_time(event.since_ms)[:16].replace("T", " ")
@@ -106,7 +106,7 @@ def _slack_text(told: Told, page_url: str | None) -> str:
         what = f"to {event.suggestion}" + ("" if event.other is None else f" with {event.other}")
     else:
         what = "" if event.other is None else event.other
-    route = "" if told.route is None else f", route {_escaped(told.route)}"
+    route = "" if notification.route is None else f", route {_escaped(notification.route)}"
     return f"*{event.kind}*: {name} in {_escaped(event.namespace)}{route}" + (f"\n{what}" if what else "")
 
 

@@ -40,7 +40,7 @@ PYTHON = (
     "src/questream/recovery/verifying.py",
     "src/questream/recovery/verifying_operations.py",
     "src/questream/watch/sessions.py",
-    "src/questream/watch/telling.py",
+    "src/questream/watch/detection.py",
     "src/questream/watch/watcher.py",
     "src/questream/broker/confluent/consumer.py",
     "src/questream/broker/confluent/producer.py",
@@ -150,7 +150,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "src/questream/recovery/verifying": ("tests/unit/test_verifying.py", "tests/integration/test_cli_recovery.py"),
     "src/questream/recovery": _RECOVERY,
     "src/questream/watch": (
-        "tests/unit/test_telling.py tests/unit/test_watcher.py",
+        "tests/unit/test_detection.py tests/unit/test_watcher.py",
         "tests/integration/test_events_run.py",
         "tests/integration/test_cli_events.py",
         "tests/integration/test_suggested_events.py",

@@ -28,7 +28,7 @@ class Near(BaseModel):
     """A cluster near a question; `representative` is null for those who may not read texts.
 
     `reason` says why it would be passed over although it is near enough, null where it would not. `path`, `inherited`
-    and `levels` tell what it is in, as for a cluster.
+    and `levels` are those of the cluster.
     """
 
     cluster_id: str

@@ -50,7 +50,7 @@ class Chosen(BaseModel):
 class Cluster(BaseModel):
     """A cluster as it stands; `representative` is null for those who may not read texts.
 
-    `status` tells whether people have dealt with it, and whether questions came since; a muted one raises no events.
+    `status` is `resolved` once people dealt with it, `returned` if questions came since; muted ones raise no events.
     Its `name` is the label, else words that its questions share, from the third question on and for those who may.
     """
 
@@ -99,7 +99,7 @@ class Names(BaseModel):
 class LevelOf(BaseModel):
     """An intent or a topic that a cluster is in, with the label and the route that people gave it.
 
-    `name` is its label, else that of its largest cluster, as that is shown; null where none is told.
+    `name` is its label, else that of its largest cluster, as that is shown; null if it has none.
     """
 
     id: str

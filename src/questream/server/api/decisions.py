@@ -30,7 +30,7 @@ router = APIRouter(tags=["decisions"])
 async def follow_decisions(request: Request, scope: InNamespace) -> StreamingResponse:
     """Decisions as they are published: `event: decision`, with the question's text for those who may read it.
 
-    Beyond 50 a second, `event: skipped` tells how many were left out. It ends after 15 minutes; ask again.
+    Beyond 50 a second, `event: skipped` has the number of those left out. It ends after 15 minutes; ask again.
     """
     decisions = scope.services.decisions
     # Before the answer begins, so that a refusal is one.

@@ -1,4 +1,4 @@
-"""What an operation would do with questions, as a preview tells it."""
+"""The effect of an operation on questions, in a preview."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened to clusters, as `questream events run` told it."""
+"""Events of clusters, as `questream events run` published them."""
 
 from __future__ import annotations
 

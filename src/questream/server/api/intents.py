@@ -1,4 +1,4 @@
-"""Intents that people know: told with their examples, and brought in before anybody asks."""
+"""Intents that people know: listed with their examples, and imported before anybody asks."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def import_intents(scope: InNamespace, request: ImportRequest) -> Imported:
 def import_given(
     scope: Scope, path: Path, given: list[GivenIntent], id: str, reason: str, *, dry_run: bool
 ) -> Imported:
-    """Import intents, or tell what that would do.
+    """Import intents, or preview that.
 
     Raises Refused, OperationRefused, and QuestionFileError for an example.
     """

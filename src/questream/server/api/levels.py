@@ -35,7 +35,7 @@ router = APIRouter(tags=["levels"])
 class Community(BaseModel):
     """An intent or a topic; what stands alone on a level has the id of its cluster, or of its intent.
 
-    Label and route are its own, or else those of its topic; `named` tells whether it has any itself.
+    Label and route are its own, or else those of its topic; `named` says whether it has any itself.
     `clusters` and `intents` are the 200 largest, of so many as `cluster_count` and `intent_count` say. Name and
     `representative` are those of the largest cluster, as it shows them.
     """

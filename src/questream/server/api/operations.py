@@ -149,7 +149,7 @@ Request = Annotated[AnyRequest, Field(discriminator="op")]
 
 
 class Result(BaseModel):
-    """What an operation did, or would do; `drops_names` tells that a label or a route is lost with it.
+    """What an operation did, or would do; `drops_names`: a label or a route is lost with it.
 
     `operation` is its number; what is only previewed has none.
     """
@@ -218,7 +218,7 @@ def operate(
         try:
             outcome = operating.preview(scope.namespace, operation)
         finally:
-            # What cannot be any more is told as what has changed, as by the operation itself.
+            # What has become impossible is reported as a change, as by the operation itself.
             seen.require()
         if request.questions:
             effect = effect_of(scope, operating.proposed(scope.namespace, operation), request.questions)

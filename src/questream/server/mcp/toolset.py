@@ -33,7 +33,7 @@ Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, description="A names
 
 
 class Toolset(Protocol):
-    """Tools of one kind; each is a function whose docstring tells the model what it does."""
+    """Tools of one kind; each is a function whose docstring is its description for the model."""
 
     annotations: ClassVar[ToolAnnotations]
 
@@ -77,9 +77,9 @@ def _guarded(tool: Callable[P, R]) -> Callable[P, R]:
         try:
             return tool(*args, **kwargs)
         except Refused as refused:
-            raise _told(refused) from None
+            raise _tool_error(refused) from None
         except QuestreamError as error:
-            raise _told(Refused.by(error)) from None
+            raise _tool_error(Refused.by(error)) from None
         except Exception as error:
             # Neither its message nor its traceback: they may quote a question.
             logger.error("a tool failed", extra={"tool": tool.__name__, "error": type(error).__name__})
@@ -88,5 +88,5 @@ def _guarded(tool: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def _told(refused: Refused) -> ToolError:
+def _tool_error(refused: Refused) -> ToolError:
     return ToolError(refused.detail if refused.remedy is None else f"{refused.detail}; {refused.remedy}")

@@ -57,7 +57,7 @@ def route_cluster(
     cluster_id: ClusterId,
     route: Annotated[Name, Field(description="Where its questions go; an empty one removes it.")],
 ) -> Committed:
-    """Give a cluster a route: decisions tell it, so that other programs know where its questions go."""
+    """Give a cluster a route: decisions carry it, so that other programs know where its questions go."""
     number = read_cluster_id(cluster_id)
     return _decide(change, lambda made: made.label(number, None, route))
 

@@ -60,7 +60,7 @@ _SAID: dict[str, str] = {
 _FOR_EVER = ("forget", "undo")
 
 
-class Told(NamedTuple):
+class Done(NamedTuple):
     """What was done, in words, and the operations that did it, with points between their numbers, to take it back."""
 
     words: str
@@ -141,19 +141,19 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
         if len(done) < len(names) - (op == "merge"):
             return _show(request, scope, op, names, id, HTTPStatus.CONFLICT, changed=True)
     shown = sorted(chosen, key=_rank)[:1] if op == "merge" else chosen
-    told = done_link(op, done, len(names), _KINDS[chosen[0].node.level])
-    return RedirectResponse(_place(scope, shown, **told), HTTPStatus.SEE_OTHER)
+    query = done_link(op, done, len(names), _KINDS[chosen[0].node.level])
+    return RedirectResponse(_place(scope, shown, **query), HTTPStatus.SEE_OTHER)
 
 
 def done_link(
     op: str, operations: Sequence[int | None], count: int | None = None, of: str | None = None
 ) -> dict[str, str | int | None]:
-    """What `told` reads in the query of the page that follows; `of` is the kind of what was changed."""
+    """What `read_done` reads in the query of the page that follows; `of` is the kind of what was changed."""
     numbers = ".".join(str(number) for number in operations if number is not None)
     return {"done": op, "count": count, "of": of if of != "cluster" else None, "operation": numbers}
 
 
-def told(request: Request) -> Told | None:
+def read_done(request: Request) -> Done | None:
     """What the change that led to this page did."""
     op, count, operation = (request.query_params.get(name, "") for name in ("done", "count", "operation"))
     of = request.query_params.get("of", "cluster")
@@ -162,9 +162,9 @@ def told(request: Request) -> Told | None:
     words = _SAID[op].format(count=f"{count} {of}{'s' * (count != '1')}")
     numbers = operation.split(".")
     if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in numbers) or len(numbers) > MOST_CHOSEN:
-        return Told(words, None)
+        return Done(words, None)
     which = f"operation {operation}" if len(numbers) == 1 else f"operations {', '.join(numbers)}"
-    return Told(
+    return Done(
         f"{words} {'This is' if len(numbers) == 1 else 'These are'} {which}.", None if op in _FOR_EVER else operation
     )
 

@@ -21,7 +21,7 @@ from questream.server.api.history import Committed, history_of
 from questream.server.api.members import members_of
 from questream.server.board import MOST_EVENTS
 from questream.server.catalogue import Order, ServedSort
-from questream.server.pages.changes import told
+from questream.server.pages.changes import read_done
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
@@ -88,7 +88,7 @@ def list_clusters(
         next=next_cursor and listed(cursor=next_cursor),
         here=here,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        done=told(request),
+        done=read_done(request),
     )
 
 
@@ -121,7 +121,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         has_levels=scope.services.levels.stored(scope.namespace).version > 0,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         keeps_texts=scope.services.settings.clusters.keep_texts,
-        done=told(request),
+        done=read_done(request),
         history=history,
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
         merged_from=store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),

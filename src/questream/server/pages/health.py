@@ -17,7 +17,7 @@ router = APIRouter()
 
 @router.get("/health")
 def show_health(request: Request, services: Serving, login: LoggedIn) -> Response:
-    """Rates, lag by partition, and the doctor's findings. What cannot be told says why, beside the rest."""
+    """Rates, lag by partition, and the doctor's findings. A figure that is missing says why, beside the rest."""
     require_everywhere(login, Role.VIEWER)
     lag = findings = trouble = None
     try:

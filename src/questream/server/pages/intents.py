@@ -17,7 +17,7 @@ from questream.errors import QuestreamError
 from questream.operations.intents import ToldIntent
 from questream.server.access import Role
 from questream.server.api.intents import Imported, import_given, list_intents
-from questream.server.pages.changes import done_link, told
+from questream.server.pages.changes import done_link, read_done
 from questream.server.pages.forms import Form, first, read_id, read_reason
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -63,8 +63,8 @@ def bring(request: Request, scope: InNamespace, fields: Form) -> Response:
         done = import_given(scope, _GIVEN, given, id, read_reason(fields), dry_run=False)
     except QuestreamError as error:
         return _show(request, scope, HTTPStatus.UNPROCESSABLE_ENTITY, lines=lines, refusal=str(error))
-    told_as = done_link("intents" if done.operations else "known", done.operations)
-    return RedirectResponse(link(f"/n/{scope.namespace}/intents", **told_as), HTTPStatus.SEE_OTHER)
+    query = done_link("intents" if done.operations else "known", done.operations)
+    return RedirectResponse(link(f"/n/{scope.namespace}/intents", **query), HTTPStatus.SEE_OTHER)
 
 
 def _read(lines: str) -> list[GivenIntent]:
@@ -108,5 +108,5 @@ def _show(
         refusal=refusal,
         id=secrets.token_urlsafe(16),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        done=told(request),
+        done=read_done(request),
     )

@@ -52,7 +52,7 @@ def preview_replay(request: Request, services: Serving, login: LoggedIn, fields:
 
 @router.post("/dead-letters/replay")
 def replay_letters(services: Serving, login: LoggedIn, fields: Form) -> Response:
-    """Send them back, and tell how many."""
+    """Send them back, and show how many."""
     require_everywhere(login, Role.ADMIN)
     count = services.letters.replay(first(fields, "reason")[:100] or None)
     return RedirectResponse(link("/dead-letters", sent=count.sent or "0"), 303)

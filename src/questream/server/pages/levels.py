@@ -26,7 +26,7 @@ from questream.server.api.levels import (
     read_community,
 )
 from questream.server.api.operations import MAX_NAME_CHARACTERS
-from questream.server.pages.changes import done_link, told
+from questream.server.pages.changes import done_link, read_done
 from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
@@ -102,7 +102,7 @@ def show_levels(
         is_first=not skip,
         next=listed(skip=skip + _PAGE) if skip + _PAGE < len(found) else None,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        done=told(request),
+        done=read_done(request),
     )
 
 
@@ -164,6 +164,6 @@ def _show_form(
         most=MAX_NAME_CHARACTERS,
         most_clusters=_CLUSTERS_OF_ONE,
         back=f"/n/{scope.namespace}/levels",
-        done=told(request),
+        done=read_done(request),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
     )

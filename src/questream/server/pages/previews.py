@@ -1,4 +1,4 @@
-"""What an operation would do, as far as that can be told now, with the button that does it."""
+"""The preview of an operation, as far as it is known now, with the button that applies it."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _namespace(services: Services, scope: Scope | None, names: Sequence[str]) ->
 
 
 def show_refusal(request: Request, refused: Refused) -> Response:
-    """A page that says what is wrong; whoever is not known is led to where one logs in."""
+    """An error page; a visitor without a login is sent to the login page."""
     if refused.status is HTTPStatus.UNAUTHORIZED and services_of(request).access.has_tokens:
         following = request.url.path if request.method == "GET" else None
         return RedirectResponse(link("/login", next=following), HTTPStatus.SEE_OTHER)

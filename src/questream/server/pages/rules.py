@@ -23,7 +23,7 @@ from questream.server.api.rules import (
     set_rules,
     show_effect,
 )
-from questream.server.pages.changes import done_link, told
+from questream.server.pages.changes import done_link, read_done
 from questream.server.pages.forms import Form, first, read_id, read_reason, read_seen
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Overtaken, Refused
@@ -90,7 +90,7 @@ def _show(
         changed=changed,
         reason=reason,
         most=MAX_REASON_CHARACTERS,
-        done=told(request),
+        done=read_done(request),
     )
 
 

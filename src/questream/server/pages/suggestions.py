@@ -14,7 +14,7 @@ from questream.errors import QuestreamError
 from questream.operations.suggesting import Forbidding
 from questream.server.access import Role
 from questream.server.operating import Dismissing, Operation, Separating
-from questream.server.pages.changes import done_link, told
+from questream.server.pages.changes import done_link, read_done
 from questream.server.pages.forms import Fields, Form, first
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -51,7 +51,7 @@ def show_suggestions(request: Request, scope: InNamespace, kind: Shown = "merge"
         most=_PAGE,
         id=secrets.token_urlsafe(16),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        done=told(request),
+        done=read_done(request),
     )
 
 

@@ -179,5 +179,5 @@ def _place(scope: Scope, done: Sequence[Committed]) -> str:
     clusters = [cluster for one in done for cluster in ([one.parted] if one.parted else one.after)]
     of_levels, of_rules = any(one.levels for one in done), all(one.rules for one in done)
     where = f"/clusters/{clusters[0]}" if clusters and len(done) == 1 else "/levels" if of_levels else "/clusters"
-    told = done_link("undo", [one.operation for one in done])
-    return link(f"/n/{scope.namespace}{'/rules' if of_rules else where}", **told)
+    query = done_link("undo", [one.operation for one in done])
+    return link(f"/n/{scope.namespace}{'/rules' if of_rules else where}", **query)

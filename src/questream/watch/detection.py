@@ -1,4 +1,4 @@
-"""What is told of the questions of all namespaces: each event once, by what the topic of events holds already."""
+"""Detection of events in all namespaces; an event that the topic of events already has is not published again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from questream.watch.counting import Counted
 logger = logging.getLogger(__name__)
 
 MOST_NAMESPACES = 1000
-MOST_TOLD = 100_000
+MOST_EVENTS = 100_000
 _HEADERS = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 
 
-class ToldEvent(NamedTuple):
+class PublishedEvent(NamedTuple):
     """An event as the topic of events holds it."""
 
     time_ms: int
@@ -31,7 +31,7 @@ class ToldEvent(NamedTuple):
     kind: str
 
 
-def read_told(message: Message) -> ToldEvent | None:
+def read_published(message: Message) -> PublishedEvent | None:
     """A record of the topic of events; None, with a warning, for what is none."""
     try:
         event = read_event(message.value)
@@ -39,7 +39,7 @@ def read_told(message: Message) -> ToldEvent | None:
         place = {"partition": message.partition, "offset": message.offset}
         logger.warning("a record of the topic of events is no event and is passed over", extra=place)
         return None
-    return ToldEvent(event.time_ms, event.id, event.namespace, event.cluster_id, event.kind)
+    return PublishedEvent(event.time_ms, event.id, event.namespace, event.cluster_id, event.kind)
 
 
 def event_record(topic: str, document: dict[str, Any]) -> Outgoing:
@@ -48,18 +48,18 @@ def event_record(topic: str, document: dict[str, Any]) -> Outgoing:
     return Outgoing(topic, key, orjson.dumps(document), _HEADERS)
 
 
-class Telling:
+class Detectors:
     """Detectors of the namespaces. Questions that were seen before are learnt first, then the others are seen.
 
     Memory: what a `Detector` keeps, for at most 1,000 namespaces, and the ids of the last 100,000 events.
     """
 
-    def __init__(self, rules: EventRules, topic: str, told: Iterable[ToldEvent]) -> None:
-        """`topic` is the output topic; `told` are the events that were told before, in any order."""
+    def __init__(self, rules: EventRules, topic: str, published: Iterable[PublishedEvent]) -> None:
+        """`topic` is the output topic; `published` are the earlier events, in any order."""
         self._rules = rules
         self._topic = topic
         self._detectors: dict[str, Detector] = {}
-        self._to_recall = deque(sorted(told))
+        self._to_recall = deque(sorted(published))
         self._ids = OrderedDict.fromkeys(event.id for event in self._to_recall)
 
     def learn(self, question: Counted) -> None:
@@ -71,7 +71,7 @@ class Telling:
 
     def see(self, question: Counted) -> list[dict[str, Any]]:
         """The events that a question raises, as CloudEvents."""
-        # All of them were told before the first question that was not seen.
+        # All of them were published before the first question that was not seen.
         self._recall(None)
         detector = self._detector(question.namespace)
         if detector is None:
@@ -80,7 +80,7 @@ class Telling:
         return self.only_new(event_document(question.namespace, event, self._topic) for event in events)
 
     def only_new(self, documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those of the events that were not told before, by their ids; they count as told from now on."""
+        """Those of the events whose ids are new; from now on they are known."""
         return [document for document in documents if self._is_new(document["id"])]
 
     def _recall(self, before_ms: int | None) -> None:
@@ -100,6 +100,6 @@ class Telling:
         if id_ in self._ids:
             return False
         self._ids[id_] = None
-        if len(self._ids) > MOST_TOLD:
+        if len(self._ids) > MOST_EVENTS:
             self._ids.popitem(last=False)
         return True

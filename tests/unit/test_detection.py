@@ -10,11 +10,11 @@ import pytest
 
 from questream.errors import KafkaRefused, KafkaUnavailable, Superseded
 from questream.events.detector import EventRules
-from questream.watch import sessions, telling
+from questream.watch import detection, sessions
 from questream.watch.condition import WatchCondition
 from questream.watch.counting import Counted
+from questream.watch.detection import Detectors, PublishedEvent
 from questream.watch.sessions import run_sessions
-from questream.watch.telling import Telling, ToldEvent
 from tests.unit.test_events import MINUTE_MS, after, steady
 
 PAST = steady()
@@ -31,7 +31,7 @@ def asked(stream: list[tuple[int, str]], namespace: str = "shop") -> list[Counte
     return found
 
 
-def told(one: Telling, learnt: list[Counted], seen: list[Counted]) -> list[dict[str, object]]:
+def detected(one: Detectors, learnt: list[Counted], seen: list[Counted]) -> list[dict[str, object]]:
     for question in learnt:
         one.learn(question)
     return [document for question in seen for document in one.see(question)]
@@ -42,30 +42,30 @@ LEARNT, SEEN = QUESTIONS[: len(PAST)], QUESTIONS[len(PAST) :]
 
 
 def test_a_burst_is_told_once_although_it_is_seen_twice() -> None:
-    (first,) = told(Telling(EventRules(), "decisions", []), LEARNT, SEEN)
+    (first,) = detected(Detectors(EventRules(), "decisions", []), LEARNT, SEEN)
     assert (first["type"], first["subject"]) == ("questream.cluster.spiking", "c3")
-    event = ToldEvent(SEEN[-1].time_ms, str(first["id"]), "shop", "c3", "spiking")
+    event = PublishedEvent(SEEN[-1].time_ms, str(first["id"]), "shop", "c3", "spiking")
     # It was told before its offsets were committed, or is still going on.
-    assert told(Telling(EventRules(), "decisions", [event]), LEARNT, SEEN) == []
+    assert detected(Detectors(EventRules(), "decisions", [event]), LEARNT, SEEN) == []
     earlier = event._replace(time_ms=LEARNT[-1].time_ms - 1, id="an earlier one")
-    assert told(Telling(EventRules(), "decisions", [earlier]), LEARNT, SEEN) == []
+    assert detected(Detectors(EventRules(), "decisions", [earlier]), LEARNT, SEEN) == []
     # What is told of another namespace says nothing of this one.
     other = event._replace(namespace="bank", id="another")
-    assert len(told(Telling(EventRules(), "decisions", [other]), LEARNT, SEEN)) == 1
+    assert len(detected(Detectors(EventRules(), "decisions", [other]), LEARNT, SEEN)) == 1
 
 
 def test_namespaces_beyond_the_most_are_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "MOST_NAMESPACES", 1)
-    one = Telling(EventRules(), "decisions", [])
+    monkeypatch.setattr(detection, "MOST_NAMESPACES", 1)
+    one = Detectors(EventRules(), "decisions", [])
     one.learn(asked([(1, "c1")], "bank")[0])
-    assert told(one, LEARNT, SEEN) == []
+    assert detected(one, LEARNT, SEEN) == []
     others = [question._replace(namespace="bank") for question in LEARNT + SEEN]
-    assert len(told(one, others[: len(LEARNT)], others[len(LEARNT) :])) == 1
+    assert len(detected(one, others[: len(LEARNT)], others[len(LEARNT) :])) == 1
 
 
 def test_ids_of_events_are_known_as_many_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "MOST_TOLD", 2)
-    one = Telling(EventRules(), "decisions", [])
+    monkeypatch.setattr(detection, "MOST_EVENTS", 2)
+    one = Detectors(EventRules(), "decisions", [])
     for id_ in ("a", "b", "c"):
         assert one.only_new([{"id": id_}]) == [{"id": id_}]
     assert one.only_new([{"id": "c"}, {"id": "b"}]) == []
