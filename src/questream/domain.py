@@ -194,7 +194,7 @@ class ChosenQuestion:
     """A question that people chose to stand for a cluster; `name` is of the operation that did.
 
     `place` is where the question stands in Kafka, if it does: topic, partition, offset. There is no `text` where only
-    the operation topic has told of it.
+    the operation topic has it.
     """
 
     name: str
@@ -471,7 +471,7 @@ ClusterStatus = Literal["open", "resolved", "returned"]
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """A cluster as its compacted topic tells it; `vector_sum` is the raw sum (d,) of its `members` centroid members.
+    """A cluster as a record of the cluster topic; `vector_sum` is the raw sum (d,) of its `members` centroid members.
 
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
     `in_flight` is what its size has to be corrected by when it is put back from the topic. `operation` is the number
@@ -524,13 +524,13 @@ class ClusterState:
     def __repr__(self) -> str:
         """A line that says which cluster this is; neither its vector nor a text of its questions."""
         merged = "" if self.merged_into is None else f" into {format_cluster_id(self.merged_into)}"
-        told = f"{format_cluster_id(self.cluster_id)} of {self.namespace!r}, {self.event}{merged}"
-        return f"ClusterState({told}, size={self.size}, revision={self.revision})"
+        shown = f"{format_cluster_id(self.cluster_id)} of {self.namespace!r}, {self.event}{merged}"
+        return f"ClusterState({shown}, size={self.size}, revision={self.revision})"
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceState:
-    """A namespace as the compacted cluster topic tells it: what it was built with, and how far it has come.
+    """A namespace as a record of the cluster topic: what it was built with, and how far it has come.
 
     `mean_sum` is the raw sum (d,) of the embeddings of its first `mean_questions` questions, zeros before the first.
     `next_cluster` is the number the next cluster gets, `seq` the head of its log. `generation` counts how often it was

@@ -133,7 +133,7 @@ class AnotherStore(StoreRefused):
 
 
 class StoreOutdated(StoreRefused):
-    """The store was put back from a copy so old that nothing tells which of its clusters were retired since."""
+    """The store was restored from a copy so old that the clusters retired since are not known."""
 
 
 class NamespaceOfAnotherStream(NamespaceRefused):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MASK = "***"
 
-# Masking a shorter one would blacken half the log and still tell what it is.
+# Masking a shorter one would blacken half the log and still show which it is.
 _SHORTEST_SECRET = 4
 _MOST_MESSAGES = 1000
 _URL_USER = re.compile(r"(?<=://)[^/\s@]*:[^\s@]*(?=@)")
@@ -57,15 +57,15 @@ class _Formatter(logging.Formatter):
 
     def parts(self, record: logging.LogRecord) -> dict[str, Any]:
         """What a record says, cleaned: time, level, logger, message, extra fields, exception."""
-        told = {
+        document = {
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS},
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        cleaned: dict[str, Any] = self._redactor.redact(told)
+            document["exception"] = self.formatException(record.exc_info)
+        cleaned: dict[str, Any] = self._redactor.redact(document)
         return {"time": _utc(record.created)} | cleaned
 
 
@@ -96,24 +96,24 @@ class _OnceASecond(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("questream"):
             return True
         message = (record.name, record.getMessage())
-        if record.created - self._told.get(message, 0.0) < 1.0:
+        if record.created - self._logged_at.get(message, 0.0) < 1.0:
             return False
-        if len(self._told) > _MOST_MESSAGES:
-            self._told.clear()
-        self._told[message] = record.created
+        if len(self._logged_at) > _MOST_MESSAGES:
+            self._logged_at.clear()
+        self._logged_at[message] = record.created
         return True
 
 
 def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | None = None) -> None:
     """Send every log record to `stream` (default: stderr): questream's own from `log.level` up, others' from WARNING.
 
-    A library's message is told once a second at most.
+    A library's message is logged once a second at most.
 
     Replaces handlers of an earlier call.
     """

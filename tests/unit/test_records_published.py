@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from questream.records import read_decision
-from questream.records.published import _tell_of
+from questream.records.published import _warn_of_version
 from questream.records.versions import SCHEMA_VERSION
 from tests.kit.logged import logged_by
 
@@ -31,7 +31,7 @@ def test_what_is_no_json_object_is_no_decision(value: bytes | None) -> None:
 def test_a_decision_of_another_version_is_passed_over_and_its_version_told_once(
     version: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _tell_of.cache_clear()
+    _warn_of_version.cache_clear()
     value = json.dumps(DECISION | {"schema_version": version}).encode()
     with caplog.at_level(logging.WARNING):
         assert [read_decision(value) for _ in range(3)] == [None] * 3

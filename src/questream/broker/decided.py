@@ -31,7 +31,7 @@ _GAP_OFFSETS = 2000
 class Published:
     """A published decision: where its question stands, and the cluster it joined or opened.
 
-    `similarity` is the cosine to the cluster as it stood then, `decided_at` the time as the decision tells it.
+    `similarity` is the cosine to the cluster as it stood then, `decided_at` the time in the decision.
     """
 
     place: Place

@@ -109,7 +109,7 @@ class TransactionalPublisher(_Guarded):
                 verify_before_commit()
                 producer.commit_transaction()
         except Exception as error:
-            self._hear_outcomes(sent, error)
+            self._await_outcomes(sent, error)
             # After a failed offset commit and an abort, kafka-python 3.0.12 commits the old offsets with the next
             # transaction: a producer that failed once is never used again, and the next one's start aborts its
             # transaction.
@@ -130,13 +130,13 @@ class TransactionalPublisher(_Guarded):
     def close(self) -> None:
         self._discard()
 
-    def _hear_outcomes(self, sent: Sent, error: Exception) -> None:
-        """Wait shortly for what became of the records: a call may fail for one before its client says which.
+    def _await_outcomes(self, sent: Sent, error: Exception) -> None:
+        """Wait shortly for the outcomes of the records: a call may fail for one before its client says which.
 
         kafka-python 3.0.12 says "unexpected server error" then, where a topic does not take a record for its size.
         """
-        is_told = isinstance(error, KafkaUnavailable | KafkaRefused) and not isinstance(error, KafkaTimeout)
-        if is_told and sent.awaits_any and self._producer is not None:
+        is_answered = isinstance(error, KafkaUnavailable | KafkaRefused) and not isinstance(error, KafkaTimeout)
+        if is_answered and sent.awaits_any and self._producer is not None:
             with suppress(QuestreamError), self._guard("flush", self._producer):
                 self._producer.flush(_OUTCOMES_SECONDS)
 
@@ -250,7 +250,7 @@ class Sent:
 
     @property
     def awaits_any(self) -> bool:
-        """Whether the outcome of a record is not told yet."""
+        """Whether the outcome of a record is not known yet."""
         return len(self._outcomes) < self._count
 
     def require_all(self) -> None:

@@ -70,6 +70,6 @@ def _raw(record: Outgoing) -> int:
 
 
 def _compressed(record: Outgoing) -> int:
-    # By a codec that is always there, whichever is set: it tells records apart that are alike.
+    # By a codec that is always there, whichever is set: it distinguishes similar records.
     compressor = zlib.compressobj(1)
     return sum(len(compressor.compress(part)) for part in _parts(record)) + len(compressor.flush())

@@ -69,7 +69,7 @@ def wanted_topics(
         WantedTopic("output", kafka.output_topic, partitions, replication_factor, room),
         WantedTopic("cluster", kafka.cluster_topic, partitions, replication_factor, {**_COMPACTED, **room}),
         WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
-        # One partition: events are few, and its reader among those who tell events is the one that does.
+        # One partition: events are few, and the process that reads it is the one that publishes events.
         WantedTopic("event", kafka.event_topic, 1, replication_factor, _EVENTS_KEPT),
         # One partition: operations are read in their order.
         WantedTopic("operation", kafka.operation_topic, 1, replication_factor, _KEPT_FOR_EVER),

@@ -73,9 +73,9 @@ class CloseCalls:
             return []
         texts: dict[int, str] = {}
         self._read(namespace, {one for merge in merges for one in (merge.survivor, merge.loser)}, texts)
-        told = [merge for merge in merges if merge.survivor in texts and merge.loser in texts]
-        verdicts = self._judge.same([(texts[merge.survivor], texts[merge.loser]) for merge in told])
-        return [merge for merge, same in zip(told, verdicts, strict=True) if not same]
+        pairs = [merge for merge in merges if merge.survivor in texts and merge.loser in texts]
+        verdicts = self._judge.same([(texts[merge.survivor], texts[merge.loser]) for merge in pairs])
+        return [merge for merge, same in zip(pairs, verdicts, strict=True) if not same]
 
     def _read(self, namespace: str, cluster_ids: set[int], texts: dict[int, str]) -> None:
         unread = sorted(cluster_ids - texts.keys())

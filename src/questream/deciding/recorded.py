@@ -1,4 +1,4 @@
-"""Questions of a batch that were decided before, as the store's ledgers tell."""
+"""Questions of a batch that were decided before, by the store's ledgers."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def choose_dtype(asked: str, device: torch.device, family: str) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu" and family in PACKED_FAMILIES:
-        # torch before 2.9 cannot tell.
+        # torch before 2.9 has no such function.
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     else:

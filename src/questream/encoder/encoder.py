@@ -59,7 +59,7 @@ class Encoder:
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, cut at `max_tokens`; `len()` of one is what it costs.
 
-        Raises BadRecord (stage `tokenise`) if a text cannot be tokenised; one text at a time tells which.
+        Raises BadRecord (stage `tokenise`) if a text cannot be tokenised; one text at a time shows which.
         """
         return self.tokeniser(texts)
 

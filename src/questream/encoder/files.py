@@ -186,7 +186,7 @@ def _identify(folder: Path) -> tuple[str, str]:
 
 
 def weights_digest(folder: Path) -> str:
-    """What tells the weights in a folder from any others."""
+    """A digest that identifies the weights in a folder."""
     return _digest_of(_digests(folder))
 
 

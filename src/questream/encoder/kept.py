@@ -94,7 +94,7 @@ def default_folder() -> Path:
 
 
 def key_of(folder: Path, asked_tokens: int | None) -> str:
-    """What tells this model at this limit of tokens, run by these versions, from all others."""
+    """A digest that identifies this model at this limit of tokens, run by these versions."""
     digest = hashlib.sha256(json.dumps([asked_tokens, [version(name) for name in _PACKAGES]]).encode())
     for path in sorted(folder.rglob("*")):
         if path.suffix in _PARTS and path.is_file():

@@ -1,4 +1,4 @@
-"""A model that is ready to run, whoever opened it."""
+"""A model that is ready to run, from any opener."""
 
 from __future__ import annotations
 

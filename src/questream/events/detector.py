@@ -1,8 +1,8 @@
 """Events of one namespace's clusters, in the time of its questions.
 
-A question of a cluster tells how long its last k askers took, for several k. How likely k or more are in that time is
-the tail of a negative binomial: the cluster's rate is known by its own past, by what clusters of the namespace have in
-common, and by the hour of the week. What is less likely than `Budget` allows is an event. Given that a question came
+Each question of a cluster gives the time that its last k askers took, for several k. The probability of k or more in it
+is the tail of a negative binomial: the cluster's rate is known by its own past, by the rates of the namespace's other
+clusters, and by the hour of the week. A crowd less likely than `Budget` allows is an event. Given that a question came
 now, only the k - 1 others are surprising; each question is tested once for each k, so that a day's false alarms are at
 most questions x scales x the limit.
 """
@@ -17,7 +17,7 @@ from questream.events.counts import Rate
 from questream.events.rhythm import HOUR_MS, Rhythm
 
 EventKind = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed", "suggested"]
-# Those that are found in counts, and those that the cluster topic tells.
+# Kinds that are found in counts, and kinds that are found in the cluster topic.
 COUNTED: tuple[EventKind, ...] = ("emerging", "spiking", "quiet", "returned")
 KINDS: tuple[EventKind, ...] = (*COUNTED, "merged", "split", "renamed", "suggested")
 
@@ -32,7 +32,7 @@ _YOUNG_SHAPE = 0.3
 _OLD_SHAPE = 0.5
 # So many questions make the namespace's level as much as its week does.
 _LEVEL_QUESTIONS = 10.0
-# Followers in a cluster's first day, as if one in fifty had one, until the namespace tells.
+# Followers in a cluster's first day, as if one in fifty had one, until the namespace has data.
 _YOUNG_CLUSTERS = 50.0
 _YOUNG_FOLLOWERS = 1.0
 _TAUGHT_MS = HOUR_MS // 4
@@ -119,7 +119,7 @@ class Detector:
         return events + (self._crowded(cluster, state, time_ms) if _counts(state, asker, time_ms) else [])
 
     def learn(self, cluster: str, time_ms: int, asker: int, *, created: bool) -> None:
-        """Take in a question that was seen before: what it raised was told then, and comes by `recall`."""
+        """Take in a question that was seen before: its events were published then, and come by `recall`."""
         time_ms, _ = self._pass_time(time_ms)
         state = self._take(cluster, time_ms, created)
         state.last_ms, state.is_quiet = time_ms, False
@@ -129,7 +129,7 @@ class Detector:
             state.alarmed_ms = time_ms
 
     def recall(self, kind: str, cluster: str, time_ms: int) -> None:
-        """An event was told at `time_ms`, after the questions that were learnt: it is not told again."""
+        """An event was published at `time_ms`, after the questions that were learnt: it is not raised again."""
         state = self._clusters.get(cluster)
         if state is None:
             return
@@ -231,16 +231,16 @@ class Detector:
         crowd = self._crowd(state, time_ms)
         if crowd is None:
             return []
-        is_told = not self._may_alarm(state, time_ms)
+        is_repeated = not self._may_alarm(state, time_ms)
         state.alarmed_ms = time_ms
-        if is_told:
+        if is_repeated:
             return []
         young = state.is_born_here and time_ms - state.born_ms < self.rules.young_hours * HOUR_MS
         count, since_ms, expected = crowd
         return [DetectedEvent("emerging" if young else "spiking", cluster, time_ms, since_ms, count, expected)]
 
     def _may_alarm(self, state: _Cluster, time_ms: int) -> bool:
-        """Whether what is told of a cluster would not be the same again."""
+        """Whether an event of a cluster would not repeat the last one."""
         return state.alarmed_ms is None or time_ms - state.alarmed_ms >= self.rules.again_hours * HOUR_MS
 
     def _crowd(self, state: _Cluster, time_ms: int) -> tuple[int, int, float] | None:
@@ -249,9 +249,9 @@ class Detector:
             return None
         rate = self._rate(state, time_ms)
         limit = self.rules.false_alarms_per_day / max(self._per_day, 24.0) / _SCALES_APART
-        # What an event told is not told again by those who are still of that day.
-        told_ms = state.alarmed_ms if self._may_alarm(state, time_ms) else None
-        after_ms = max(told_ms or 0, time_ms - _DAY_MS)
+        # The askers of an event do not raise another on the same day.
+        alarmed_ms = state.alarmed_ms if self._may_alarm(state, time_ms) else None
+        after_ms = max(alarmed_ms or 0, time_ms - _DAY_MS)
         for count in _SCALES:
             if len(state.recent) < count or state.recent[-count][0] <= after_ms:
                 break

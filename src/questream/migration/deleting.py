@@ -94,7 +94,7 @@ def delete_namespace(settings: Settings, store: RedisStore, namespace: str, by: 
 
 
 def _operation(settings: Settings, store: RedisStore, namespace: str, by: By) -> Operation | None:
-    """What is told of the deletion. The namespace is held: no operation comes between."""
+    """The operation of the deletion. The namespace is held: no operation comes between."""
     if not OperationTopic(settings).exists():
         return None
     kept = store.operations(namespace, 1)

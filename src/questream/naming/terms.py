@@ -24,7 +24,7 @@ _NAMING_KINDS = frozenset((Kind.WORD, Kind.NUMBER, Kind.CODE))
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word or a few, as they stand in a text; `item` is what tells it in what clusters keep (`second_look`).
+    """A word or a few, as they stand in a text; `item` is its hash among those that clusters keep (`second_look`).
 
     A `vague` one may stand in nearly any question.
     """

@@ -27,7 +27,7 @@ def encode_corrections(namespace: str, stream: str, operation: Operation) -> lis
 
 
 def correction_document(correction: Correction) -> dict[str, Any]:
-    """A correction as the record of its operation tells it: as its own record does, and its key, in base64."""
+    """A correction in the record of its operation: the fields of its own record, and its key, in base64."""
     key = None if correction.key is None else b64encode(correction.key).decode()
     return _document(correction) | {"key": key}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-# So many first bytes tell.
+# So many first bytes are looked at.
 HEAD_BYTES = 6
 # Every byte order mark with its encoding; that of UTF-16 is the beginning of UTF-32's.
 _MARKS = (

@@ -1,4 +1,4 @@
-"""An event of a cluster as CloudEvents 1.0 tells it; the schema is `load_schema("cluster-event")`."""
+"""An event of a cluster as a CloudEvent 1.0; the schema is `load_schema("cluster-event")`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_ID_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class ClusterEvent:
-    """An event as its record tells it; times in ms since the epoch. A later release may know more kinds.
+    """An event of a record; times in ms since the epoch. A later release may know more kinds.
 
     `other` is the cluster that it was merged into, split from or may be merged with; `suggestion`
     is what may be done: merge, name or split.

@@ -34,7 +34,7 @@ _DIFFERENT = frozenset(("0", "0.0", "false", "no", "n"))
 class FileQuestion(NamedTuple):
     """A question of a file; `gold` is the group that the file says it belongs to, if it says so.
 
-    `asked_at` tells which came first: seconds since the epoch, or the number that the file has for it; None if unknown.
+    `asked_at` is for the order: seconds since the epoch, or the number that the file has for it; None if unknown.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What tells a record from another that had its offset before: logs are truncated, and restored from backups."""
+"""The fingerprint of a record, which an earlier one at its offset does not have: logs are truncated and restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes to text and JSON, with every way they can be broken told apart.
+"""Bytes to text and JSON, with an error for each way they can be broken.
 
 The parsers' own exceptions carry the whole document (`JSONDecodeError.doc`, `UnicodeDecodeError.object`), so a
 BadRecord is raised after their handlers end: chained to it, they would take question text into a log.

@@ -17,7 +17,7 @@ def read_decision(value: bytes | None) -> dict[str, Any] | None:
     """The fields of a decision, by the rule of `versions`.
 
     None for what is no JSON object, and for a decision of a later release, which may mean something else by them: each
-    such version is told in the log once.
+    such version is logged once.
     """
     try:
         document = orjson.loads(value or b"")
@@ -27,13 +27,13 @@ def read_decision(value: bytes | None) -> dict[str, Any] | None:
         return None
     version = document.get("schema_version")
     if not is_known(version):
-        _tell_of(version if isinstance(version, int) else 0)
+        _warn_of_version(version if isinstance(version, int) else 0)
         return None
     return document
 
 
 @functools.lru_cache(maxsize=8)
-def _tell_of(version: int) -> None:
+def _warn_of_version(version: int) -> None:
     logger.warning(
         "decisions of a later release are passed over: upgrade questream", extra={"schema_version": version or "?"}
     )

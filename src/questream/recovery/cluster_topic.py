@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _ANSWER_SECONDS = 10.0
 # What a transaction's own timeout leaves to the broker to abort it.
 _ABORT_SECONDS = 15.0
-_TOLD_EVERY = 1000
+_LOGGED_EVERY = 1000
 _TOMBSTONES_KEPT_MS = 86_400_000
 _NEWEST_RECORDS = 200
 # Has the topic's own name in a store that has forgotten whose it was; no stream has this identity.
@@ -270,7 +270,7 @@ class ClusterTopic:
             for count, message in enumerate(records):
                 at = Partition(message.topic, message.partition)
                 passed[at] = message.offset + 1 - first[at]
-                if count % _TOLD_EVERY == 0:
+                if count % _LOGGED_EVERY == 0:
                     self.reading = (sum(passed.values()), of)
                 yield message
             reader.assign(())

@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS = 0.5
 _SET_ASIDE_SECONDS = 600.0
-_TELL_SECONDS = 10.0
+_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class StoreRecovery:
         self._homes = homes
         self._lease = lease
         self.progress: Progress | Waiting | None = None
-        self._told_at = 0.0
+        self._logged_at = 0.0
         self._give_up = give_up
         self._lock = threading.Lock()
         # Namespaces that could not be recovered, and until when that is not tried again.
@@ -292,8 +292,8 @@ class StoreRecovery:
         if self._lease is not None:
             self._lease.require()
         self.progress = Progress(namespace, done, of)
-        if time.monotonic() >= self._told_at + _TELL_SECONDS:
-            self._told_at = time.monotonic()
+        if time.monotonic() >= self._logged_at + _LOG_SECONDS:
+            self._logged_at = time.monotonic()
             logger.info("recovering", extra={"namespace": namespace, "clusters": done, "of": of})
 
     def _recover_unpublished(self, namespace: str, token: str) -> None:

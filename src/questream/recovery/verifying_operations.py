@@ -60,12 +60,12 @@ def missing_operations(store: Store, namespace: str, of_topic: PublishedOperatio
 
 
 def _disagree(held: Operation, published: Mapping[int, Operation]) -> bool:
-    """Whether the topic tells another operation of this number, as far as all releases tell it."""
-    told = published.get(held.number)
-    return told is not None and _told(told) != _told(held)
+    """Whether the topic has another operation of this number, by the fields that all releases publish."""
+    other = published.get(held.number)
+    return other is not None and _published_fields(other) != _published_fields(held)
 
 
-def _told(operation: Operation) -> tuple[object, ...]:
+def _published_fields(operation: Operation) -> tuple[object, ...]:
     named = operation.before.keys() | operation.after.keys()
     one = operation
     return one.id, one.kind, one.actor, one.reason, one.time_ms, one.undoes, one.survivor, one.parted, named

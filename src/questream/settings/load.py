@@ -126,7 +126,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         # The line ends of Windows are TOML's too, those of the oldest Macs are not.
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        # tomllib's messages tell a place and a rule, and do not quote the line.
+        # tomllib's messages have a place and a rule, and do not quote the line.
         raise SettingsError(f"{what} is not TOML: {error}") from None
     except RecursionError:
         raise SettingsError(f"{what} is not TOML of ours: it is nested too deeply") from None

@@ -114,7 +114,7 @@ class Positions:
         retained = self._consumer.beginning_offsets([partition], self._answer_seconds)[partition]
         if retained <= position:
             raise KafkaUnavailable(f"partition {partition.partition} ends before what was read of it")
-        self._tell_gap(partition, position, retained)
+        self._report_gap(partition, position, retained)
         self._consumer.seek(partition, retained)
 
     def taken(self, ends: Mapping[Partition, int]) -> None:
@@ -182,7 +182,7 @@ class Positions:
     def _readable(self, partition: Partition, committed: int, last: LastRecord | None, retained: int) -> int:
         """The committed offset, or the first that is retained where that lies behind it."""
         if committed < retained:
-            self._tell_gap(partition, committed, retained)
+            self._report_gap(partition, committed, retained)
             return retained
         if not ends_before(self._consumer, partition, committed, self._answer_seconds):
             return committed
@@ -201,7 +201,7 @@ class Positions:
                 start = self._consumer.end_offsets([partition], self._answer_seconds)[partition]
             self._on_replaced(partition, start)
 
-    def _tell_gap(self, partition: Partition, position: int, retained: int) -> None:
+    def _report_gap(self, partition: Partition, position: int, retained: int) -> None:
         self._metrics.missed.labels(partition.topic, partition.partition).inc(retained - position)
         logger.warning(
             "records were removed before they were read: retention is shorter than the lag",

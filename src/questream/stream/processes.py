@@ -157,7 +157,7 @@ class WorkerProcesses:
         code = process.exitcode or 0
         if code:
             logger.error("a worker process failed, which ends all", extra={"pid": process.pid, "exit_code": code})
-        # By a signal: as a shell tells it.
+        # By a signal: as a shell reports it.
         self.exit_code = self.exit_code or (code if code >= 0 else 128 - code)
 
 

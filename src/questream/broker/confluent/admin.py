@@ -118,7 +118,7 @@ class AdminAdapter:
 
     @translated("DESCRIBE")
     def may_use_group(self, group_id: str) -> bool | None:
-        """Of a group that does not exist the broker tells the rights too."""
+        """The broker reports the rights to a group that does not exist, too."""
         waiting = self._client.describe_consumer_groups(
             [group_id], include_authorized_operations=True, request_timeout=ANSWER_SECONDS
         )

@@ -46,14 +46,14 @@ _FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ss
 logger = logging.getLogger("confluent_kafka")
 
 
-class _Ear:
-    """Hears what goes wrong with the connections of a client."""
+class _ConnectionErrors:
+    """The last errors of a client's connections."""
 
     def __init__(self) -> None:
         self._refused: KafkaError | None = None
         self._last: KafkaError | None = None
 
-    def hear(self, error: KafkaError) -> None:
+    def take(self, error: KafkaError) -> None:
         """Take an `error_cb` of librdkafka."""
         if error.code() in LOGIN_ERRORS:
             self._refused = error
@@ -149,7 +149,7 @@ def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
     def ask(client: AdminClient) -> object:
         return client.describe_cluster(request_timeout=_REPLY_SECONDS).result()
 
-    admin = AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _Ear(), ask))
+    admin = AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _ConnectionErrors(), ask))
     try:
         yield admin
     finally:
@@ -157,7 +157,7 @@ def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
 
 
 def _consumer(settings: Settings, config: Config, group_id: str | None) -> ConsumerAdapter:
-    ear = _Ear()
+    errors = _ConnectionErrors()
 
     def ask_topic_id(topic: str) -> str:
         with open_admin(settings) as admin:
@@ -167,12 +167,12 @@ def _consumer(settings: Settings, config: Config, group_id: str | None) -> Consu
     def ask(client: Consumer) -> object:
         return client.list_topics(settings.kafka.input_topic, _REPLY_SECONDS)
 
-    return ConsumerAdapter(_connected(Consumer, config, ear, ask), group_id, ask_topic_id, ear.refusal)
+    return ConsumerAdapter(_connected(Consumer, config, errors, ask), group_id, ask_topic_id, errors.refusal)
 
 
 def _producer(settings: Settings, config: Config, give_up_seconds: float) -> ProducerAdapter:
     throttle = Throttle()
-    client = _connected(Producer, config | {"throttle_cb": throttle.hear}, _Ear())
+    client = _connected(Producer, config | {"throttle_cb": throttle.take}, _ConnectionErrors())
     of_group = {name: value for name, value in admin_config(settings, _CLIENT_ID).items() if name != CONNECT_MS}
     return ProducerAdapter(client, throttle, give_up_seconds, of_group)
 
@@ -182,13 +182,16 @@ def _ask_cluster_id(client: Any) -> object:
 
 
 def _connected(
-    kind: Callable[[Any], Client], config: Config, ear: _Ear, ask: Callable[[Client], object] = _ask_cluster_id
+    kind: Callable[[Any], Client],
+    config: Config,
+    errors: _ConnectionErrors,
+    ask: Callable[[Client], object] = _ask_cluster_id,
 ) -> Client:
     """A client, once a broker has answered it. Raises KafkaUnavailable or KafkaRefused with the cause."""
     given = {name: value for name, value in config.items() if name != CONNECT_MS}
     seconds = int(config[CONNECT_MS]) / 1000
     try:
-        client = kind(given | {"error_cb": ear.hear, "logger": logger})
+        client = kind(given | {"error_cb": errors.take, "logger": logger})
     except KafkaException as error:
         raise _unmade(error_of(error)) from error
     except (ValueError, TypeError, RuntimeError) as error:
@@ -196,8 +199,8 @@ def _connected(
     deadline = time.monotonic() + seconds
     while not _has_answer(client, ask):
         client.poll(0)
-        if ear.is_refused or time.monotonic() > deadline:
-            raise _explained(ear.cause, given, seconds)
+        if errors.is_refused or time.monotonic() > deadline:
+            raise _explained(errors.cause, given, seconds)
     return client
 
 

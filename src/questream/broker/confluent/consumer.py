@@ -37,7 +37,7 @@ _MOST_HEADERS = 10_000
 _ANSWER_SECONDS = 60.0
 _RETRY_SECONDS = 0.1
 _MAGIC = b"CGMDv2:"
-# What librdkafka tells on its way to a broker that comes back by itself.
+# Errors of librdkafka that end by themselves once a broker is back.
 _PASSING = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -84,7 +84,7 @@ class ConsumerAdapter:
     """`questream.broker.port.Consumer` by a Consumer of confluent-kafka with `enable.partition.eof`.
 
     `group_id` is that of the settings, None where the reader has none. `ask_topic_id` gives a topic's id as text,
-    empty where the broker has none for it; `refusal` what the client heard of a login that was refused since.
+    empty where the broker has none for it; `refusal` the error of a login that was refused since.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ConsumerAdapter:
         self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._out_of_range: dict[Partition, int] = {}
-        # Whether librdkafka has still to be told what is assigned, and from where.
+        # Whether the assignment and its positions are still to be given to librdkafka.
         self._is_moved = False
         self._is_full = False
         self._rebalances = 0
@@ -172,7 +172,7 @@ class ConsumerAdapter:
             messages = [message for message in messages if message.error() is not None]
         return self._sorted(messages)
 
-    def others_wait(self, partitions: Collection[Partition]) -> bool:  # noqa: ARG002 - librdkafka does not tell whose
+    def others_wait(self, partitions: Collection[Partition]) -> bool:  # noqa: ARG002 - librdkafka does not say whose
         return self._is_full
 
     def seek(self, partition: Partition, offset: int) -> None:
@@ -266,7 +266,7 @@ class ConsumerAdapter:
 
     def close(self, timeout: float) -> None:
         def close() -> None:
-            # A rebalance that this member slept through is heard of here. Heard of while it closes, librdkafka 2.16 may
+            # A rebalance that this member slept through is noticed here. Noticed while it closes, librdkafka 2.16 may
             # wait for ever for what its group has ended by then, and no other Python thread runs meanwhile.
             self._client.consume(_MOST_EVENTS, 0)
             # Its offsets are not stored, so that it commits none.
@@ -305,7 +305,7 @@ class ConsumerAdapter:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._hear(error, message)
+                self._take_error(error, message)
                 continue
             record = _read(message)
             at = Partition(record.topic, record.partition)
@@ -313,12 +313,12 @@ class ConsumerAdapter:
                 found[at].append(record)
             else:
                 found[at] = [record]
-            # At once: what is told behind a record, of the end of its partition, moves the position further.
+            # At once: the end of a partition, which is reported behind its last record, moves the position further.
             self._positions[at] = record.offset + 1
         return found
 
-    def _hear(self, error: KafkaError, message: Message) -> None:
-        """Take what librdkafka tells in the place of a record."""
+    def _take_error(self, error: KafkaError, message: Message) -> None:
+        """Take an error that librdkafka returns in the place of a record."""
         code, offset = error.code(), message.offset()
         at = Partition(message.topic() or "", message.partition() or 0)
         if code == KafkaError._PARTITION_EOF and offset is not None:

@@ -28,7 +28,7 @@ class Throttle:
     def __init__(self) -> None:
         self._until = 0.0
 
-    def hear(self, event: Any) -> None:
+    def take(self, event: Any) -> None:
         """Take a `throttle_cb` of librdkafka."""
         self._until = time.monotonic() + event.throttle_time
 

@@ -85,7 +85,7 @@ class ModelOwner:
                 self._let_go(one.connection)
 
     def close(self) -> None:
-        """Let all go: those that wait for vectors are told that there is no owner any more."""
+        """Let all go: those that wait for vectors get an error: there is no owner any more."""
         for connection in self.connections:
             self._let_go(connection)
 

@@ -1,4 +1,4 @@
-"""`auto`: each record tells its own format.
+"""`auto`: the format is recognised record by record.
 
 A CloudEvent where `content-type` or all four required `ce_` headers declare one; else a value that begins with `{` is
 JSON, and a structured CloudEvent if it has `specversion`, `id`, `source` and `type`; one that is a JSON string as a
@@ -20,7 +20,7 @@ from questream.records.reasons import Reason, undecodable
 if TYPE_CHECKING:
     from questream.settings import InputSettings
 
-# Questions are written as JSON, which tells its own format.
+# Questions are written as JSON, which is recognised.
 __all__ = ["deserializer", "serializer"]
 
 

@@ -62,7 +62,7 @@ def payload_of(document: dict[str, Any]) -> Any:
 
 
 def _pass_over_flattened(row: dict[str, Any], input: InputSettings) -> None:
-    """A flattened row tells its change in fields of its own: `__deleted`, and `__op` where the connector adds it."""
+    """A flattened row has its change in fields of its own: `__deleted`, and `__op` where the connector adds it."""
     operation = row.get("__op")
     if (operation == _DELETED or row.get("__deleted") in ("true", True)) and input.deletes == "skip":
         raise passed_over(PassedOverReason.DELETE)

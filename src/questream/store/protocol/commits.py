@@ -377,7 +377,7 @@ class Commits(Protocol):
         """
 
     def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:
-        """Stand in line for a turn in each of these namespaces, as Stale tells, in one round trip.
+        """Stand in line for a turn in each of these namespaces, as for Stale, in one round trip.
 
         What a namespace fails with is its reply, as in `commit`. Raises StoreUnavailable where none is answered.
         """

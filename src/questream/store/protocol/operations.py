@@ -254,7 +254,7 @@ class Operations(Protocol):
         """What an operation that erases the texts of a live cluster has to name, as the namespace stands now."""
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
-        """What is kept of a cluster that was merged away: of the last merges, and for as long as the store was told.
+        """What is kept of a cluster that was merged away: of the last merges, and for as long as its settings say.
 
         None where a part of it, which it had absorbed before, has parted from what it has become.
         """

@@ -131,7 +131,7 @@ class RedisOperations(RedisCalls):
         return Forgetting(cluster_id, aliases_of(cluster_id, into), known, int(count or 0))
 
     def _forgetting_document(self, namespace: str, forgets: Forgetting) -> dict[str, object]:
-        """What the script is told: the operations that have texts of these clusters, without these."""
+        """The argument of the script: the operations that have texts of these clusters, without these."""
         newest = forgets.operation_count
         kept = self._read(namespace, range(max(1, newest - OPERATIONS_KEPT), newest + 1))
         erased = [(one, without_texts(one, forgets.cluster_ids)) for one in kept if one is not None]

@@ -18,7 +18,7 @@ class MemoryMerging(MemoryBase):
     """How two clusters become one."""
 
     def _merge_by_operation(self, state: Namespace, merge: Merge, ruling: Ruling) -> list[Change]:
-        """Merge two clusters whose rulings the operation has set; returns what of it the log tells."""
+        """Merge two clusters whose rulings the operation has set; returns its changes for the log."""
         survivor, loser = state.clusters[merge.survivor], state.clusters[merge.loser]
         revisions, labelled = (survivor.cluster_row.revision, loser.cluster_row.revision), survivor.labelled
         self._merge(state, merge, survivor, loser, ruling)

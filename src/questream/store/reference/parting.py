@@ -28,7 +28,7 @@ def may_part(state: Namespace, part: Part) -> bool:
 
 
 def part_again(state: Namespace, part: Part) -> list[Change]:
-    """Let a merged cluster stand by itself again; the rulings of both are set by now. Returns what the log tells."""
+    """Let a merged cluster stand by itself again; the rulings of both are set by now. Returns changes for the log."""
     remains, was, _ = state.remains.pop(part.remains.cluster_id)
     through: int | None = remains.survivor
     while through not in (None, part.survivor) and through in state.clusters:

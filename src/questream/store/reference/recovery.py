@@ -1,4 +1,4 @@
-"""Recovery in memory: what topics tell is compared and put back."""
+"""Recovery in memory: the states of topics are compared and restored."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Cluster:
     forgotten_at: float | None = None
 
     def moved(self, cluster_id: int, kept: bytes | None) -> ClusterMoved:
-        """What the log tells of its centroid and of what people decided of it; `kept` as there."""
+        """Its centroid and ruling in an entry of the log; `kept` as there."""
         assert self.vector_sum is not None  # noqa: S101 - what has none was merged or retired, and moves no more
         row = self.cluster_row
         return ClusterMoved(cluster_id, self.members, self.vector_sum, kept, row.exemplars, row.threshold or 0.0)

@@ -13,7 +13,7 @@ for _, field in ipairs({'seq', 'next', 'mean_questions', 'generation', 'dimensio
   local text = redis.call('HGET', meta_key, field)
   if text and not (is_number(text) or field == 'threshold' and tonumber(text)) then redis.call('HDEL', meta_key, field) end
 end
--- What is there of operations is what the topic tells of them, and what is left.
+-- Operations are those of the topic, and those that are left.
 redis.call('HDEL', meta_key, 'operation_kept')
 local mean_sum = redis.call('HGET', meta_key, 'mean_sum')
 if mean_sum and #mean_sum ~= 4 * tonumber(redis.call('HGET', meta_key, 'dimension') or 0) then
