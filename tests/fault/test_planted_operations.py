@@ -36,7 +36,7 @@ SHOWN_LATER = ["one two", *["red sea"] * 2, *["old key"] * 2, "long road", "new 
 OF_TEXTS: Broken = {
     None: set(),
     "representative-overruled": {Promise.STANDING},
-    "erased-text-told": {Promise.STANDING},
+    "erased-text-published": {Promise.STANDING},
     "mode-ignored": {Promise.STANDING},
     "two-routes": {Promise.ONE_ID},
     "own-threshold-ignored": {Promise.STANDING},

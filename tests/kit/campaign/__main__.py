@@ -52,13 +52,13 @@ def main() -> int:
     if finished:
         console.print(f"{len(finished)} rounds were finished before", markup=False)
     records = finished + _run(schedule, console, keep)
-    told = summary(seed, records)
-    console.print(table(told))
-    for trouble in told["troubles"]:
+    found = summary(seed, records)
+    console.print(table(found))
+    for trouble in found["troubles"]:
         console.print(f"round {trouble['round']}: {', '.join(trouble['blow'])}: {trouble['trouble']}", markup=False)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(told, indent=2) + "\n")
-    return 1 if told["troubles"] or not records else 0
+        Path(arguments.json).write_text(json.dumps(found, indent=2) + "\n")
+    return 1 if found["troubles"] or not records else 0
 
 
 def _run(schedule: Sequence[Round], console: Console, keep: Callable[[RoundOutcome], object]) -> list[Record]:

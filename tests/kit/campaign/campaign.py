@@ -103,7 +103,7 @@ def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: lis
                     result.violations += broken
                     if broken:
                         outcome.trouble = f"{len(broken)} promises broken: {broken[0]}"
-                say(f"    {_told(outcome)}")
+                say(f"    {_summary(outcome)}")
                 result.exits = sum((worker.exits for worker in bed.workers), Counter())
                 if outcome.seconds is None:
                     break
@@ -172,7 +172,7 @@ def _inflict(bed: Bed, blow: tuple[Fault, ...]) -> None:
         raise failures[0]
 
 
-def _told(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     if outcome.survived:
         return f"survived, decisions after {outcome.seconds:.1f} s"
     return f"NOT SURVIVED: {outcome.trouble}"

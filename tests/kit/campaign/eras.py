@@ -103,15 +103,15 @@ def _ends(entries: Iterable[Entry]) -> dict[int, int]:
 
 
 def _decision(entry: Entry, lives: _Lives, ends: Sequence[Mapping[int, int]]) -> Entry:
-    told = json.loads(entry.value or b"")
-    source = told["source"]
+    value = json.loads(entry.value or b"")
+    source = value["source"]
     source["partition"] = lives.partition_about((source["partition"], source["offset"]), entry, ends)
-    return replace(entry, value=json.dumps(told).encode())
+    return replace(entry, value=json.dumps(value).encode())
 
 
 def _letter(entry: Entry, lives: _Lives, ends: Sequence[Mapping[int, int]]) -> Entry:
-    told = dict(entry.headers)
-    place = int(told[_PARTITION] or b""), int(told[_OFFSET] or b"")
+    headers = dict(entry.headers)
+    place = int(headers[_PARTITION] or b""), int(headers[_OFFSET] or b"")
     partition = lives.partition_about(place, entry, ends)
     return replace(
         entry,

@@ -53,23 +53,23 @@ def summary(seed: int, rounds: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def table(told: dict[str, Any]) -> Table:
+def table(found: dict[str, Any]) -> Table:
     """The summary as a table."""
     # A long kind and a narrow terminal must not cost the figures.
     result = Table(
-        title=f"seed {told['seed']}: {told['survived']} of {told['faults']} faults survived", title_justify="left"
+        title=f"seed {found['seed']}: {found['survived']} of {found['faults']} faults survived", title_justify="left"
     )
     result.add_column("fault", no_wrap=True)
     for name in ("times", "survived", "median s", "worst s"):
         result.add_column(name, justify="right")
-    for kind, of_kind in told["kinds"].items():
+    for kind, of_kind in found["kinds"].items():
         median, worst = (_figure(of_kind[name]) for name in ("median seconds", "worst seconds"))
         result.add_row(kind, str(of_kind["times"]), str(of_kind["survived"]), median, worst)
-    broken = ", ".join(f"{name} {told[name]}" for name in (*BROKEN, OTHERS))
+    broken = ", ".join(f"{name} {found[name]}" for name in (*BROKEN, OTHERS))
     result.caption = (
-        f"{broken}\n{told['questions']} questions, {told.get('clusters', 0)} clusters, {told.get('merged', 0)} merged, "
-        f"{told.get('dead_letters', 0)} dead letters\nseconds: from the end of the fault until every partition has a "
-        "decision of a question that was asked after it"
+        f"{broken}\n{found['questions']} questions, {found.get('clusters', 0)} clusters, "
+        f"{found.get('merged', 0)} merged, {found.get('dead_letters', 0)} dead letters\n"
+        "seconds: from the end of the fault until every partition has a decision of a question that was asked after it"
     )
     result.caption_justify = "left"
     return result
@@ -90,9 +90,9 @@ def added_up(runs: Sequence[Sequence[Record]]) -> list[str]:
 
 
 def _row(names: list[str], records: Sequence[Record]) -> str:
-    told = summary(0, records)
-    broken = ", ".join(str(told[name]) for name in BROKEN)
-    return _ROW.format(*names, told["faults"], told["survived"], told["questions"], broken, told[OTHERS])
+    found = summary(0, records)
+    broken = ", ".join(str(found[name]) for name in BROKEN)
+    return _ROW.format(*names, found["faults"], found["survived"], found["questions"], broken, found[OTHERS])
 
 
 def _survived(outcome: dict[str, Any]) -> bool:

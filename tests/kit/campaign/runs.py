@@ -44,8 +44,8 @@ class Run:
     """The rounds of one seed, of one commit, drawn from the same kinds; those that are finished stand in its file."""
 
     def __init__(self, folder: Path, seed: int, commit: str, kinds: Iterable[type[Fault]]) -> None:
-        self._told = {"version": _FORMAT, "seed": seed, "commit": commit, "kinds": digest(kinds)}
-        self._file = folder / f"{seed}-{commit}-{self._told['kinds']}.jsonl"
+        self._described = {"version": _FORMAT, "seed": seed, "commit": commit, "kinds": digest(kinds)}
+        self._file = folder / f"{seed}-{commit}-{self._described['kinds']}.jsonl"
         if commit.endswith(UNCOMMITTED):
             self._file.unlink(missing_ok=True)
         self.records = _read(self._file)
@@ -57,7 +57,7 @@ class Run:
 
     def add(self, result: RoundOutcome) -> None:
         """Keep what a finished round gave."""
-        record = self._told | record_of(result)
+        record = self._described | record_of(result)
         self.records.append(record)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as file:
@@ -65,8 +65,8 @@ class Run:
             file.write("\n" * self._is_torn() + json.dumps(record) + "\n")
 
     def _is_torn(self) -> bool:
-        told = self._file.read_text() if self._file.exists() else ""
-        return bool(told) and not told.endswith("\n")
+        text = self._file.read_text() if self._file.exists() else ""
+        return bool(text) and not text.endswith("\n")
 
 
 def record_of(result: RoundOutcome) -> Record:

@@ -89,12 +89,14 @@ class Watch:
             for record in records:
                 if record.offset < self._begins.get(record.partition, 0):
                     continue
-                told = json.loads(record.value)
-                source = told["source"]
+                decision = json.loads(record.value)
+                source = decision["source"]
                 partition = source["partition"]
-                if told["cluster_id"] is not None:
+                if decision["cluster_id"] is not None:
                     at = partition, source["offset"]
-                    self._lately.append((told["namespace"], int(told["cluster_id"][1:]), *at, told["question_id"]))
+                    self._lately.append(
+                        (decision["namespace"], int(decision["cluster_id"][1:]), *at, decision["question_id"])
+                    )
                 self._decided_below[partition] = max(self._decided_below.get(partition, 0), source["offset"] + 1)
             self._changed.notify_all()
 

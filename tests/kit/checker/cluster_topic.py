@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.kit.checker.published import Run, State, Told
+from tests.kit.checker.published import ClusterTopic, Run, State
 from tests.kit.checker.rules import Floats, Rules
 from tests.kit.checker.stored import Stored, StoredCluster
 from tests.kit.checker.violation import Promise, Violation
@@ -19,20 +19,22 @@ def check_cluster_topic(run: Run, rules: Rules) -> Iterator[Violation]:
     """The newest record of each key says what Redis says, and it is the last: compaction keeps no other."""
     for namespace in run.namespaces:
         stored = run.evidence.stored.get(namespace) or Stored()
-        told = run.told.get(namespace) or Told()
+        topic = run.cluster_topics.get(namespace) or ClusterTopic()
         for number in stored.outbox:
             subject = f"{namespace}/c{number}" if number else namespace
             yield Violation(Promise.CLUSTER_TOPIC, subject, "its last change waits to be published")
-        for number in sorted(stored.clusters.keys() | told.states.keys()):
+        for number in sorted(stored.clusters.keys() | topic.states.keys()):
             if number not in stored.outbox:
-                yield from _compare_cluster(namespace, number, stored, told, rules)
+                yield from _compare_cluster(namespace, number, stored, topic, rules)
         if stored.meta and 0 not in stored.outbox:
-            yield from _compare_namespace(namespace, stored, told, rules)
+            yield from _compare_namespace(namespace, stored, topic, rules)
 
 
-def _compare_cluster(namespace: str, number: int, stored: Stored, told: Told, rules: Rules) -> Iterator[Violation]:
+def _compare_cluster(
+    namespace: str, number: int, stored: Stored, topic: ClusterTopic, rules: Rules
+) -> Iterator[Violation]:
     subject = f"{namespace}/c{number}"
-    cluster, newest = stored.clusters.get(number), told.newest(number)
+    cluster, newest = stored.clusters.get(number), topic.newest(number)
     if cluster is None and newest is not None and not newest.retired:
         yield Violation(Promise.CLUSTER_TOPIC, subject, "the topic has it, the store does not")
     elif cluster is not None and newest is None:
@@ -43,7 +45,7 @@ def _compare_cluster(namespace: str, number: int, stored: Stored, told: Told, ru
         differing = [name for name, differs in _differences(cluster, newest, rules).items() if differs]
         if differing:
             yield Violation(Promise.CLUSTER_TOPIC, subject, f"topic and store differ in {', '.join(differing)}")
-        if told.states[number][-1].revision < newest.revision:
+        if topic.states[number][-1].revision < newest.revision:
             yield Violation(Promise.CLUSTER_TOPIC, subject, "its last record is not its newest: compaction loses that")
 
 
@@ -68,13 +70,13 @@ def _differences(cluster: StoredCluster, state: State, rules: Rules) -> dict[str
     }
 
 
-def _compare_namespace(namespace: str, stored: Stored, told: Told, rules: Rules) -> Iterator[Violation]:
-    if not told.whole:
+def _compare_namespace(namespace: str, stored: Stored, topic: ClusterTopic, rules: Rules) -> Iterator[Violation]:
+    if not topic.whole:
         # A namespace that was opened and never used has nothing to put back.
         if stored.clusters or stored.mean_questions:
             yield Violation(Promise.CLUSTER_TOPIC, namespace, "the topic does not tell of the namespace")
         return
-    newest = max(told.whole, key=lambda whole: whole.revision)
+    newest = max(topic.whole, key=lambda whole: whole.revision)
     differing = {
         "model": (newest.model, newest.model_revision)
         != (stored.meta["model"].decode(), stored.meta["revision"].decode()),
@@ -87,7 +89,7 @@ def _compare_namespace(namespace: str, stored: Stored, told: Told, rules: Rules)
     if any(differing.values()):
         names = ", ".join(name for name, differs in differing.items() if differs)
         yield Violation(Promise.CLUSTER_TOPIC, namespace, f"topic and store differ in {names}")
-    if told.whole[-1].revision < newest.revision:
+    if topic.whole[-1].revision < newest.revision:
         yield Violation(Promise.CLUSTER_TOPIC, namespace, "its last record is not its newest: compaction loses that")
 
 

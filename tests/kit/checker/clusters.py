@@ -28,10 +28,10 @@ def check_known_ids(run: Run, rules: Rules) -> Iterator[Violation]:
     del rules
     parted = parted_in(run)
     for namespace in run.namespaces:
-        stored, told = _stored(run, namespace), run.told.get(namespace)
+        stored, topic = _stored(run, namespace), run.cluster_topics.get(namespace)
         for number, decisions in _by_number(run.decided_in(namespace)).items():
             subject = _name(namespace, number)
-            if told is None or number not in told.states:
+            if topic is None or number not in topic.states:
                 yield Violation(Promise.KNOWN_ID, subject, "published in decisions, never as a cluster")
             root = root_of(run, namespace, number)
             if root is None:
@@ -75,7 +75,7 @@ def check_unique_ids(run: Run, rules: Rules) -> Iterator[Violation]:
             yield Violation(
                 Promise.UNIQUE_ID, namespace, f"c{newest} is taken, yet the next would be c{stored.next_number}"
             )
-        yield from _check_told_ids(run, namespace, parted_by_people(published.get(namespace, ())))
+        yield from _check_published_ids(run, namespace, parted_by_people(published.get(namespace, ())))
 
 
 def check_names(run: Run, rules: Rules) -> Iterator[Violation]:
@@ -135,8 +135,8 @@ def check_sizes(run: Run, rules: Rules) -> Iterator[Violation]:
         for group in _joined(unclear, sizes):
             size, count = sum(sizes[number] for number in group), sum(counts[number] for number in group)
             if size != count:
-                told = " and ".join(_name(namespace, number) for number in sorted(group))
-                yield Violation(Promise.SIZES, told, f"counts {size}, was given {count} times")
+                names = " and ".join(_name(namespace, number) for number in sorted(group))
+                yield Violation(Promise.SIZES, names, f"counts {size}, was given {count} times")
 
 
 def _joined(unclear: Iterable[set[int]], live: Iterable[int]) -> list[set[int]]:
@@ -227,13 +227,13 @@ def _chain(run: Run, namespace: str, number: int | None) -> set[int]:
     return chain
 
 
-def _check_told_ids(run: Run, namespace: str, parted: set[int]) -> Iterator[Violation]:
-    told = run.told.get(namespace)
-    for number, states in (told.states if told is not None else {}).items():
+def _check_published_ids(run: Run, namespace: str, parted: set[int]) -> Iterator[Violation]:
+    topic = run.cluster_topics.get(namespace)
+    for number, states in (topic.states if topic is not None else {}).items():
         living = [state for state in states if not state.retired]
         # Nothing stands for it once its texts are erased.
         if len({state.own for state in living} - {None}) > 1:
-            yield Violation(Promise.UNIQUE_ID, _name(namespace, number), "was told of with two founders")
+            yield Violation(Promise.UNIQUE_ID, _name(namespace, number), "was published with two founders")
         if number in parted:
             continue
         merged = [state for state in living if state.merged_into is not None]
@@ -252,14 +252,14 @@ def root_of(run: Run, namespace: str, number: int | None) -> int | None:
     """The live or retired cluster that an id stands for by now, if there is one."""
     if number is None:
         return None
-    stored, told = _stored(run, namespace), run.told.get(namespace)
+    stored, topic = _stored(run, namespace), run.cluster_topics.get(namespace)
     seen: set[int] = set()
     while number not in seen:
         seen.add(number)
         cluster = stored.clusters.get(number)
         if cluster is not None and cluster.merged_into is not None:
             number = cluster.merged_into
-        elif (cluster is not None and cluster.vector_sum is not None) or (told and told.is_retired(number)):
+        elif (cluster is not None and cluster.vector_sum is not None) or (topic and topic.is_retired(number)):
             return number
         else:
             return None

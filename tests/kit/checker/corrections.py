@@ -35,15 +35,15 @@ def check_corrections(run: Run, rules: Rules) -> Iterator[Violation]:
     if run.evidence.operations is None or run.evidence.corrections is None:
         return
     made = Counter(one for entry in run.evidence.operations for one in _of_operation(entry))
-    told = Counter(_of_record(entry) for entry in run.evidence.corrections)
-    for one in made.keys() - told.keys():
+    published = Counter(_of_record(entry) for entry in run.evidence.corrections)
+    for one in made.keys() - published.keys():
         yield _broken(one, "moved a question of which its correction is missing")
-    for one in told.keys() - made.keys():
+    for one in published.keys() - made.keys():
         yield _broken(one, "did not move a question that a correction says it moved")
     if rules.delivery == "exactly-once":
-        for one in told.keys() & made.keys():
-            if told[one] > made[one]:
-                yield _broken(one, "moved a question that is told more than once")
+        for one in published.keys() & made.keys():
+            if published[one] > made[one]:
+                yield _broken(one, "has more than one correction of a question")
     yield from _check_steps(run, rules, sorted(made, key=lambda one: one.operation))
 
 
@@ -57,7 +57,7 @@ def _check_steps(run: Run, rules: Rules, made: list[Correction]) -> Iterator[Vio
     unclear = {name for name, operated in answered.items() if forgotten(operated, published.get(name, ()))}
     parted = parted_in(run)
     at = {
-        (namespace, decision.told["question_id"]): decision.number
+        (namespace, decision.value["question_id"]): decision.number
         for namespace in run.namespaces
         for decision in run.decided_in(namespace)
     }
@@ -77,22 +77,22 @@ def _root(run: Run, namespace: str, number: int | None) -> int | None:
 
 
 def _of_operation(entry: Entry) -> Iterator[Correction]:
-    told = json.loads(entry.value or b"")
-    for one in told.get("corrections") or ():
+    value = json.loads(entry.value or b"")
+    for one in value.get("corrections") or ():
         key = None if one["key"] is None else base64.b64decode(one["key"])
-        yield _correction((entry.key or b"").decode(), told["operation"], one, key)
+        yield _correction((entry.key or b"").decode(), value["operation"], one, key)
 
 
 def _of_record(entry: Entry) -> Correction:
-    told = json.loads(entry.value or b"")
-    return _correction(told["namespace"], told["operation"], told, entry.key)
+    value = json.loads(entry.value or b"")
+    return _correction(value["namespace"], value["operation"], value, entry.key)
 
 
-def _correction(namespace: str, operation: int, told: Mapping[str, Any], key: bytes | None) -> Correction:
-    source = told["source"]
+def _correction(namespace: str, operation: int, value: Mapping[str, Any], key: bytes | None) -> Correction:
+    source = value["source"]
     place = source["topic"], source["partition"], source["offset"]
-    before, after = (None if one is None else int(one[1:]) for one in (told["from"], told["to"]))
-    return Correction(namespace, operation, place, told["question_id"], before, after, key)
+    before, after = (None if one is None else int(one[1:]) for one in (value["from"], value["to"]))
+    return Correction(namespace, operation, place, value["question_id"], before, after, key)
 
 
 def _broken(one: Correction, detail: str) -> Violation:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.kit.checker.operations import Published, forgotten, published_operations
-from tests.kit.checker.published import Decision, Run, Told, milliseconds
+from tests.kit.checker.published import ClusterTopic, Decision, Run, milliseconds
 from tests.kit.checker.rules import Rules
 from tests.kit.checker.violation import Promise, Violation
 
@@ -61,10 +61,10 @@ def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
     """`Promise.LEVELS`; a namespace that was deleted on the way begins anew, and is passed over."""
     published = published_operations(run.evidence)
     for namespace in run.namespaces:
-        told = run.told.get(namespace, Told())
-        if told.levels_gone:
+        topic = run.cluster_topics.get(namespace, ClusterTopic())
+        if topic.levels_gone:
             continue
-        versions = [_version(number, parts) for number, parts in sorted(told.levels.items()) if _is_whole(parts)]
+        versions = [_version(number, parts) for number, parts in sorted(topic.levels.items()) if _is_whole(parts)]
         for version in versions:
             yield from _beyond_next(namespace, version)
         operations = published.get(namespace, [])
@@ -74,11 +74,11 @@ def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
             put = {into for one in since for into in one.places.values() if into is not None}
             put |= {version.parents.get(into, into) for into in put for version in (before, after)}
             yield from _given_again(namespace, before, after, put)
-            yield from _changed(namespace, before, after, told, put, decisions)
+            yield from _changed(namespace, before, after, topic, put, decisions)
         known = [one for one in rules.operated if one.namespace == namespace]
         if not forgotten(known, operations):
             for version in versions:
-                yield from _contradicted(namespace, version, operations, told)
+                yield from _contradicted(namespace, version, operations, topic)
         yield from _unpublished(versions, decisions)
 
 
@@ -110,13 +110,15 @@ def _given_again(namespace: str, before: Version, after: Version, put: Set[str])
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
 
 
-def _contradicted(namespace: str, version: Version, operations: Sequence[Published], told: Told) -> Iterator[Violation]:
+def _contradicted(
+    namespace: str, version: Version, operations: Sequence[Published], topic: ClusterTopic
+) -> Iterator[Violation]:
     """Clusters that are elsewhere than people keep them, by the operations that the version knows of."""
     kept: dict[int, frozenset[str]] = {}
     for operation in operations:
         if operation.number <= version.operation:
             kept |= {number: after.kept_in for number, after in operation.after.items()}
-    gone = {number for number, states in told.states.items() if any(one.merged_into or one.retired for one in states)}
+    gone = {number for number, states in topic.states.items() if any(one.merged_into or one.retired for one in states)}
     for number, communities in sorted(kept.items()):
         cluster = f"c{number}"
         if number not in gone and not communities <= set(version.path(cluster)):
@@ -127,16 +129,16 @@ def _contradicted(namespace: str, version: Version, operations: Sequence[Publish
 
 
 def _changed(
-    namespace: str, before: Version, after: Version, told: Told, put: Set[str], decisions: Sequence[Decision]
+    namespace: str, before: Version, after: Version, topic: ClusterTopic, put: Set[str], decisions: Sequence[Decision]
 ) -> Iterator[Violation]:
     """Ids of communities that have clusters from before, and none of those that they had then, or that were opened in
-    them until the next version: decisions told these as theirs.
+    them until the next version: decisions have these as theirs.
 
     Those are passed over that people put something into.
     """
     opened = _opened_in(before, after, decisions)
     merged: dict[str, set[str]] = {}
-    for number, states in told.states.items():
+    for number, states in topic.states.items():
         for state in states:
             if state.merged_into is not None:
                 merged.setdefault(f"c{number}", set()).add(f"c{state.merged_into}")
@@ -156,8 +158,8 @@ def _opened_in(before: Version, after: Version, decisions: Sequence[Decision]) -
     """The clusters that are newer than a version, by the communities that they were decided in before the next one."""
     found: dict[str, set[str]] = {}
     for decision in decisions:
-        if (decision.number or 0) > before.opened and milliseconds(decision.told["decided_at"]) < after.number:
-            for community in decision.told.get("path") or ():
+        if (decision.number or 0) > before.opened and milliseconds(decision.value["decided_at"]) < after.number:
+            for community in decision.value.get("path") or ():
                 found.setdefault(community, set()).add(f"c{decision.number}")
     return found
 
@@ -178,11 +180,11 @@ def _few(nodes: set[str]) -> str:
 
 def _unpublished(versions: list[Version], decisions: list[Decision]) -> Iterator[Violation]:
     for decision in decisions:
-        path = decision.told.get("path")
+        path = decision.value.get("path")
         if path is None:
             continue
         subject = f"{decision.namespace} {decision.place}"
-        if path[-1] != decision.told["cluster_id"]:
+        if path[-1] != decision.value["cluster_id"]:
             yield Violation(Promise.LEVELS, subject, f"its path ends with {path[-1]}, not with its cluster")
         elif not any(version.allows(path) for version in versions):
             yield Violation(Promise.LEVELS, subject, f"no published version has the path {'/'.join(path)}")

@@ -2,7 +2,7 @@
 
 A batch is decided one question after another, so a founder was scored against what the questions before it had made of
 the older clusters and of the mean. Of a batch, whose decisions bear one time, the order is known within a partition (by
-offset) and within a cluster (by size); how its partitions were interleaved is not told.
+offset) and within a cluster (by size); the order across partitions is not known.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Openings:
         self._batches: dict[str, list[Decision]] = defaultdict(list)
         for decision in decisions:
             if decision.place in run.asked:
-                self._batches[decision.told["decided_at"]].append(decision)
+                self._batches[decision.value["decided_at"]].append(decision)
 
     def batch(self, founder: Decision) -> Sequence[Decision]:
         """The decisions that were made together with a founder's, by partition and offset."""
-        return self._batches[founder.told["decided_at"]]
+        return self._batches[founder.value["decided_at"]]
 
     def vector(self, decision: Decision) -> Floats:
         """The unit vector (d,) of a question."""
@@ -95,7 +95,7 @@ class Openings:
         return means
 
     def mean_before(self, founder: Decision, after: Centroid) -> Centroid | None:
-        """How the mean stood before the batch after which it stood so; None where that cannot be told."""
+        """How the mean stood before the batch after which it stood so; None if that is unknown."""
         batch = self.batch(founder)
         learned = after.members - len(batch)
         if after.members >= self._rules.mean_questions or learned < 0:

@@ -129,13 +129,13 @@ def check_operations(run: Run, rules: Rules) -> Iterator[Violation]:
             yield _broken(known.namespace, known.number, f"was published as operation {numbers[0]}")
     for namespace in run.namespaces:
         stored = (run.evidence.stored.get(namespace) or Stored()).operations
-        told = {one.number: one.id for one in published.get(namespace, ())[-_KEPT:]}
-        for number in sorted(told.keys() - stored.keys()):
+        of_topic = {one.number: one.id for one in published.get(namespace, ())[-_KEPT:]}
+        for number in sorted(of_topic.keys() - stored.keys()):
             yield Violation(Promise.STANDING, f"{namespace} {number}", "the store has forgotten the operation")
         for number in sorted(stored.keys()):
-            if number not in told and number > max(told, default=0) - _KEPT:
+            if number not in of_topic and number > max(of_topic, default=0) - _KEPT:
                 yield _broken(namespace, number, "is in the store and was not published")
-            elif number in told and told[number] != stored[number]:
+            elif number in of_topic and of_topic[number] != stored[number]:
                 yield _broken(namespace, number, "is another one in the store")
 
 
@@ -143,19 +143,19 @@ def _broken(namespace: str, number: int, detail: str) -> Violation:
     return Violation(Promise.OPERATIONS, f"{namespace} {number}", detail)
 
 
-def _published(told: Mapping[str, Any]) -> Published:
+def _published(value: Mapping[str, Any]) -> Published:
     return Published(
-        number=told["operation"],
-        id=told["id"],
-        kind=told["kind"],
-        undoes=told["undoes"],
-        survivor=_number(told["survivor"]),
-        before={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["before"].items()},
-        after={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["after"].items()},
-        rules=told["rules"] and told["rules"]["after"],
-        parted=_number(told["parted"]),
-        places={name: one["after"] for name, one in ((told.get("levels") or {}).get("places") or {}).items()},
-        moves=[(_number(one["from"]), _number(one["to"])) for one in told.get("corrections") or ()],
+        number=value["operation"],
+        id=value["id"],
+        kind=value["kind"],
+        undoes=value["undoes"],
+        survivor=_number(value["survivor"]),
+        before={int(cluster_id[1:]): _ruled(one) for cluster_id, one in value["before"].items()},
+        after={int(cluster_id[1:]): _ruled(one) for cluster_id, one in value["after"].items()},
+        rules=value["rules"] and value["rules"]["after"],
+        parted=_number(value["parted"]),
+        places={name: one["after"] for name, one in ((value.get("levels") or {}).get("places") or {}).items()},
+        moves=[(_number(one["from"]), _number(one["to"])) for one in value.get("corrections") or ()],
     )
 
 
@@ -163,21 +163,21 @@ def _number(name: str | None) -> int | None:
     return None if name is None else int(name[1:])
 
 
-def _ruled(told: Mapping[str, Any]) -> Ruled:
+def _ruled(value: Mapping[str, Any]) -> Ruled:
     return Ruled(
-        label=told["label"],
-        route=told["route"],
-        pinned=told["pinned"],
-        separations=frozenset(told["separations"]),
+        label=value["label"],
+        route=value["route"],
+        pinned=value["pinned"],
+        separations=frozenset(value["separations"]),
         exemplars={
-            one["name"]: Exemplar(one["kind"], unit(base64.b64decode(one["vector"]))) for one in told["exemplars"]
+            one["name"]: Exemplar(one["kind"], unit(base64.b64decode(one["vector"]))) for one in value["exemplars"]
         },
-        muted=told.get("muted", False),
-        resolved_size=told.get("resolved_size"),
-        dismissed=frozenset(told.get("dismissed") or ()),
-        represented=(told.get("represented_by") or {}).get("name"),
-        threshold=told.get("threshold"),
-        kept_in=frozenset(end[:-1] for end in told.get("ends") or () if end.endswith("=")),
+        muted=value.get("muted", False),
+        resolved_size=value.get("resolved_size"),
+        dismissed=frozenset(value.get("dismissed") or ()),
+        represented=(value.get("represented_by") or {}).get("name"),
+        threshold=value.get("threshold"),
+        kept_in=frozenset(end[:-1] for end in value.get("ends") or () if end.endswith("=")),
     )
 
 

@@ -228,7 +228,7 @@ def representative_overruled() -> None:
     edit_scripts("representative-overruled")
 
 
-def erased_text_told() -> None:
+def erased_text_published() -> None:
     """A worker writes what a cluster was opened with again whenever a question joins."""
 
     def commit(original: Any, store: Any, proposals: Mapping[str, Proposal]) -> Any:
@@ -397,7 +397,7 @@ OPERATION_BUGS: dict[str, Callable[[], None]] = {
     "rules-ignored": rules_ignored,
     "operations-forgotten": operations_forgotten,
     "representative-overruled": representative_overruled,
-    "erased-text-told": erased_text_told,
+    "erased-text-published": erased_text_published,
     "mode-ignored": mode_ignored,
     "two-routes": two_routes,
     "own-threshold-ignored": own_threshold_ignored,

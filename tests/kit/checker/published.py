@@ -28,7 +28,7 @@ class Decision:
     size: int
     runner_up: tuple[int, float] | None
     threshold: float
-    told: dict[str, Any]
+    value: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class NamespaceTold:
+class NamespaceRecord:
     """A record of the cluster topic about its namespace."""
 
     entry: Entry
@@ -83,11 +83,11 @@ class NamespaceTold:
 
 
 @dataclass(slots=True)
-class Told:
+class ClusterTopic:
     """What the cluster topic tells of one namespace, in its order."""
 
     states: dict[int, list[State]] = field(default_factory=dict)
-    whole: list[NamespaceTold] = field(default_factory=list)
+    whole: list[NamespaceRecord] = field(default_factory=list)
     # The parts of each version of intents and topics; `levels_gone` once any was deleted.
     levels: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
     levels_gone: bool = False
@@ -118,13 +118,13 @@ class Run:
     decisions: list[Decision]
     decided: dict[Place, Decision]
     letters: dict[Place, list[Entry]]
-    told: dict[str, Told]
+    cluster_topics: dict[str, ClusterTopic]
 
     @property
     def namespaces(self) -> list[str]:
         """All namespaces that anything tells of."""
         named = {decision.namespace for decision in self.decisions}
-        return sorted(named | self.told.keys() | self.evidence.stored.keys())
+        return sorted(named | self.cluster_topics.keys() | self.evidence.stored.keys())
 
     def decided_in(self, namespace: str) -> list[Decision]:
         """The decisions of one namespace, in order of their places."""
@@ -154,7 +154,7 @@ def read_run(evidence: Evidence, rules: Rules) -> Run:
         decisions=decisions,
         decided=decided,
         letters=_letters(evidence),
-        told=_told(evidence.cluster_states),
+        cluster_topics=_cluster_topics(evidence.cluster_states),
     )
 
 
@@ -164,21 +164,21 @@ def header(entry: Entry, name: str) -> bytes | None:
 
 
 def _decision(entry: Entry) -> Decision:
-    told = json.loads(entry.value or b"")
-    runner_up = told["runner_up"]
-    source = told["source"]
+    value = json.loads(entry.value or b"")
+    runner_up = value["runner_up"]
+    source = value["source"]
     return Decision(
         entry=entry,
         topic=source["topic"],
         place=(source["partition"], source["offset"]),
-        namespace=told["namespace"],
-        number=None if told["cluster_id"] is None else _number(told["cluster_id"]),
-        outcome=told["outcome"],
-        similarity=told["similarity"],
-        size=told["cluster_size"],
+        namespace=value["namespace"],
+        number=None if value["cluster_id"] is None else _number(value["cluster_id"]),
+        outcome=value["outcome"],
+        similarity=value["similarity"],
+        size=value["cluster_size"],
         runner_up=None if runner_up is None else (_number(runner_up["cluster_id"]), runner_up["similarity"]),
-        threshold=told["threshold"],
-        told=told,
+        threshold=value["threshold"],
+        value=value,
     )
 
 
@@ -191,11 +191,11 @@ def _letters(evidence: Evidence) -> dict[Place, list[Entry]]:
     return letters
 
 
-def _told(entries: Iterable[Entry]) -> dict[str, Told]:
-    told: dict[str, Told] = {}
+def _cluster_topics(entries: Iterable[Entry]) -> dict[str, ClusterTopic]:
+    topics: dict[str, ClusterTopic] = {}
     for entry in entries:
         namespace, slash, name = (entry.key or b"").decode().partition("/")
-        of_namespace = told.setdefault(namespace, Told())
+        of_namespace = topics.setdefault(namespace, ClusterTopic())
         if slash and name.startswith("levels/"):
             of_namespace.levels_gone |= entry.value is None
             if entry.value is not None:
@@ -207,29 +207,29 @@ def _told(entries: Iterable[Entry]) -> dict[str, Told]:
             of_namespace.states.setdefault(number, []).append(_state(entry, number))
         elif entry.value is not None:
             of_namespace.whole.append(_whole(entry))
-    return told
+    return topics
 
 
 def _state(entry: Entry, number: int) -> State:
     if entry.value is None:
         return State(entry, number)
-    told = json.loads(entry.value)
-    vector, merged_into, ruled = told["vector"], told["merged_into"], told.get("ruled") or {}
+    value = json.loads(entry.value)
+    vector, merged_into, ruled = value["vector"], value["merged_into"], value.get("ruled") or {}
     chosen = ruled.get("represented_by")
     return State(
         entry=entry,
         number=number,
         retired=False,
-        size=told["size"],
-        revision=told["revision"],
+        size=value["size"],
+        revision=value["revision"],
         members=0 if vector is None else vector["members"],
         vector_sum=None if vector is None else to_floats(base64.b64decode(vector["sum"])),
         merged_into=None if merged_into is None else _number(merged_into),
-        label=told["label"],
-        route=told["route"],
-        representative=told["representative"],
-        created=milliseconds(told["created_at"]),
-        seen=milliseconds(told["last_seen_at"]),
+        label=value["label"],
+        route=value["route"],
+        representative=value["representative"],
+        created=milliseconds(value["created_at"]),
+        seen=milliseconds(value["last_seen_at"]),
         pinned=ruled.get("pinned", False),
         muted=ruled.get("muted", False),
         resolved_size=ruled.get("resolved_size"),
@@ -237,22 +237,22 @@ def _state(entry: Entry, number: int) -> State:
         bound=frozenset([*ruled.get("separations", ()), *(one["name"] for one in ruled.get("exemplars", ()))]),
         operation=ruled.get("operation", 0),
         represented=chosen and chosen["name"],
-        own=chosen["instead_of"] if chosen else told["representative"],
+        own=chosen["instead_of"] if chosen else value["representative"],
         threshold=ruled.get("threshold"),
     )
 
 
-def _whole(entry: Entry) -> NamespaceTold:
-    told = json.loads(entry.value or b"")
-    rules = told.get("rules") or {"operation": 0, "set": {}}
-    return NamespaceTold(
+def _whole(entry: Entry) -> NamespaceRecord:
+    value = json.loads(entry.value or b"")
+    rules = value.get("rules") or {"operation": 0, "set": {}}
+    return NamespaceRecord(
         entry=entry,
-        model=told["model"],
-        model_revision=told["model_revision"],
-        next_number=told["next_cluster"],
-        mean_questions=told["mean"]["questions"],
-        mean_sum=to_floats(base64.b64decode(told["mean"]["sum"])),
-        seq=told["seq"],
+        model=value["model"],
+        model_revision=value["model_revision"],
+        next_number=value["next_cluster"],
+        mean_questions=value["mean"]["questions"],
+        mean_sum=to_floats(base64.b64decode(value["mean"]["sum"])),
+        seq=value["seq"],
         rules=rules["set"],
         rules_operation=rules["operation"],
     )

@@ -56,8 +56,8 @@ def check_decisions_agree(run: Run, rules: Rules) -> Iterator[Violation]:
         first = None if rules.may_decide_anew(decision.place) else run.decided.get(decision.place)
         if first is None or decision.outcome == "replayed":
             continue
-        compared = (first.told.keys() | decision.told.keys()) - rules.added_fields
-        names = sorted(name for name in compared if decision.told.get(name) != first.told.get(name))
+        compared = (first.value.keys() | decision.value.keys()) - rules.added_fields
+        names = sorted(name for name in compared if decision.value.get(name) != first.value.get(name))
         if names:
             yield Violation(Promise.ONE_ID, _name(decision.place), f"published again with another {', '.join(names)}")
     for namespace, stored in run.evidence.stored.items():
@@ -82,16 +82,16 @@ def check_unmatched(run: Run, rules: Rules) -> Iterator[Violation]:
     """
     own = {namespace: Thresholds(run, namespace) for namespace in run.namespaces}
     for place, decision in run.decided.items():
-        told, is_unmatched = decision.told, decision.outcome == "unmatched"
+        value, is_unmatched = decision.value, decision.outcome == "unmatched"
         nearest = decision.runner_up[0] if decision.runner_up else None
         near_enough = max(own[decision.namespace].of(nearest, decision.threshold)) + rules.tolerance
         if is_unmatched != (decision.number is None):
-            yield Violation(Promise.ONE_ID, _name(place), f"{decision.outcome}, with cluster {told['cluster_id']}")
-        elif is_unmatched and (told["label"] or told["route"] or told.get("path") or decision.size):
+            yield Violation(Promise.ONE_ID, _name(place), f"{decision.outcome}, with cluster {value['cluster_id']}")
+        elif is_unmatched and (value["label"] or value["route"] or value.get("path") or decision.size):
             yield Violation(Promise.ONE_ID, _name(place), "unmatched, with label, route, path or size of a cluster")
-        elif told["route"] and told.get("suggested_route"):
+        elif value["route"] and value.get("suggested_route"):
             yield Violation(Promise.ONE_ID, _name(place), "has a route, and one that it would have had")
-        elif is_unmatched and not told.get("reason") and (decision.similarity or -1.0) > near_enough:
+        elif is_unmatched and not value.get("reason") and (decision.similarity or -1.0) > near_enough:
             yield Violation(Promise.ONE_ID, _name(place), "unmatched, although a cluster was near enough")
 
 
@@ -172,15 +172,15 @@ def _compare_letter(place: Place, asked: Entry, letter: Entry) -> Iterator[Viola
         yield Violation(Promise.DEAD_LETTERS, _name(place), "its key or value is not the record's")
     elif _plain(tuple(own)) != [(name, value) for name, value in _plain(asked.headers) if name not in _ADDED]:
         yield Violation(Promise.DEAD_LETTERS, _name(place), "its headers are not the record's")
-    told = dict(letter.headers)
-    codes = [told.get(f"questream-{name}") or b"" for name in ("stage", "reason")]
-    if not all(_CODE.fullmatch(code) for code in codes) or not (told.get("questream-attempts") or b"").isdigit():
+    headers = dict(letter.headers)
+    codes = [headers.get(f"questream-{name}") or b"" for name in ("stage", "reason")]
+    if not all(_CODE.fullmatch(code) for code in codes) or not (headers.get("questream-attempts") or b"").isdigit():
         yield Violation(Promise.DEAD_LETTERS, _name(place), "its error headers do not say why it failed")
 
 
 def _refers(reference: Mapping[str, Any], asked: Entry) -> bool:
     key, value = asked.key or b"", asked.value or b""
-    header_bytes = sum(len(name.encode()) + len(told or b"") for name, told in asked.headers)
+    header_bytes = sum(len(name.encode()) + len(content or b"") for name, content in asked.headers)
     return reference == {
         "key_bytes": len(key),
         "value_bytes": len(value),

@@ -17,7 +17,7 @@ Window = Mapping[int, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A live cluster was given this label and this route, and the cluster topic had been told."""
+    """A live cluster was given this label and this route, and the cluster topic had it."""
 
     namespace: str
     number: int
@@ -29,7 +29,7 @@ class Named:
 class Operated:
     """An operation that was asked for, with the number that the store answered, 0 where its answer was lost.
 
-    It is on the `clusters`. `forgettable`: the store lost its memory afterwards, and the topic may not have been told
+    It is on the `clusters`. `forgettable`: the store lost its memory afterwards, and the topic may not have it
     before. `renumbered`: it was answered before anybody had noticed that, perhaps under the number of another.
     Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not known.
     `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are vectors
@@ -60,7 +60,7 @@ class Operated:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the checks are told of a stream; the rest they see.
+    """The settings of a stream that the checks need; the rest they see.
 
     `embed` gives the unit vector (d,) of a text as the workers' model does; without it twins and centroids are judged
     by what was published alone. `store_lost_memory` names a stream whose store was restored on the way: the questions

@@ -17,7 +17,7 @@ from tests.kit.checker.operations import (
     published_operations,
     unit,
 )
-from tests.kit.checker.published import Decision, Run, Told
+from tests.kit.checker.published import ClusterTopic, Decision, Run
 from tests.kit.checker.rules import Floats, Operated, Rules
 from tests.kit.checker.stored import Stored
 from tests.kit.checker.thresholds import Thresholds
@@ -213,26 +213,28 @@ class _Standing:
             if cluster is not None and root not in self._unclear and cluster.represented not in allowed:
                 yield _broken(self._namespace, root, "is not represented by what somebody chose last")
         texts = self._texts(operated)
-        for number, states in self._told.states.items():
+        for number, states in self._topic.states.items():
             for state in states:
                 if state.represented in texts and state.representative != texts[state.represented]:
-                    yield _broken(self._namespace, number, "was told of with another text than somebody chose for it")
+                    yield _broken(self._namespace, number, "was published with another text than somebody chose for it")
 
     def check_erased(self, operated: Sequence[Operated]) -> Iterator[Violation]:
-        """What was told of a cluster after its texts were erased has none, but one that somebody chose since."""
+        """After the texts of a cluster were erased, published states have none, but one that somebody chose since."""
         published = {one.id: one for one in self._operations}
         for known in operated:
             operation = published.get(known.id)
             if known.namespace != self._namespace or operation is None or known in self._forgotten:
                 continue
             for number in known.erased:
-                states = [state for state in self._told.states.get(number, ()) if not state.retired]
-                told = [state for state in states if number in operation.after and state.operation >= operation.number]
-                newest = self._told.newest(number)
-                told += [newest] if newest is not None and not newest.retired else []
-                has_text = any(one.own or (one.representative and not one.represented) for one in told)
+                states = [state for state in self._topic.states.get(number, ()) if not state.retired]
+                states_after = [
+                    state for state in states if number in operation.after and state.operation >= operation.number
+                ]
+                newest = self._topic.newest(number)
+                states_after += [newest] if newest is not None and not newest.retired else []
+                has_text = any(one.own or (one.representative and not one.represented) for one in states_after)
                 if has_text and number not in self._unclear:
-                    yield _broken(self._namespace, number, "was told of with a text that somebody had erased")
+                    yield _broken(self._namespace, number, "was published with a text that somebody had erased")
 
     def _texts(self, operated: Sequence[Operated]) -> dict[str | None, str]:
         """The texts that were chosen to stand for clusters, by the names that they have since."""
@@ -246,11 +248,11 @@ class _Standing:
         }
 
     @property
-    def _told(self) -> Told:
-        return self._run.told.get(self._namespace) or Told()
+    def _topic(self) -> ClusterTopic:
+        return self._run.cluster_topics.get(self._namespace) or ClusterTopic()
 
     def _is_retired(self, number: int) -> bool:
-        return self._told.is_retired(number)
+        return self._topic.is_retired(number)
 
 
 def check_later_decisions(run: Run, rules: Rules) -> Iterator[Violation]:
@@ -315,7 +317,7 @@ def _check_exemplars(
         added = after.exemplars.keys() - published.before[owner].exemplars.keys() - made.removed
         for exemplar in [after.exemplars[name] for name in sorted(added) if name in made.owner]:
             for decision in decisions:
-                if not known.came_before(decision.place) or decision.place not in run.asked or decision.told["reason"]:
+                if not known.came_before(decision.place) or decision.place not in run.asked or decision.value["reason"]:
                     continue
                 if (decision.similarity or 0.0) > _NEARER or not _is_of(run, rules, decision, exemplar.vector):
                     continue

@@ -244,11 +244,11 @@ def _read_ledger(client: Any, key: bytes, stored: Stored, rest: str) -> None:
     for entry in client.lrange(key, 0, -1):
         _, last, body = entry.split(b" ", 2)
         head = max(head, int(last))
-        told = json.loads(body)
-        for offset, number, similarity, created, rank, *_more in told["rows"]:
+        document = json.loads(body)
+        for offset, number, similarity, created, rank, *_more in document["rows"]:
             if number:
-                size = int(told["clusters"][str(number)][0]) + rank
+                size = int(document["clusters"][str(number)][0]) + rank
                 rows[offset] = Recorded(number, bool(created), similarity, size)
-        for offset, _nearest, similarity, *_more in told.get("unmatched", ()):
+        for offset, _nearest, similarity, *_more in document.get("unmatched", ()):
             rows[offset] = Recorded(None, False, similarity, 0)
     stored.ledgers[topic, int(partition)] = StoredLedger(head, rows)

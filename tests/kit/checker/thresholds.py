@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from tests.kit.checker.operations import published_operations
-from tests.kit.checker.published import Run, Told
+from tests.kit.checker.published import ClusterTopic, Run
 
 
 class Thresholds:
     """Of the clusters of a namespace: what states and operations tell of thresholds of their own."""
 
     def __init__(self, run: Run, namespace: str) -> None:
-        self._told: dict[int, set[float | None]] = {}
-        for number, states in (run.told.get(namespace) or Told()).states.items():
+        self._thresholds: dict[int, set[float | None]] = {}
+        for number, states in (run.cluster_topics.get(namespace) or ClusterTopic()).states.items():
             for state in states:
                 if not state.retired:
-                    self._told.setdefault(number, set()).add(state.threshold)
+                    self._thresholds.setdefault(number, set()).add(state.threshold)
         created = {decision.number for decision in run.decided_in(namespace) if decision.outcome == "created"}
         for operation in published_operations(run.evidence).get(namespace, ()):
             for number, after in operation.after.items():
-                self._told.setdefault(number, set()).add(after.threshold)
+                self._thresholds.setdefault(number, set()).add(after.threshold)
                 # One that people open has never been without what they gave it.
                 if number in created or operation.kind != "intents":
-                    self._told[number].add(operation.before[number].threshold)
+                    self._thresholds[number].add(operation.before[number].threshold)
 
     def of(self, number: int | None, usual: float) -> set[float]:
         """Those that a cluster may have had, where all others have the `usual` one."""
-        told = self._told.get(number or 0) or {None}
-        return {usual if one is None else one for one in told}
+        found = self._thresholds.get(number or 0) or {None}
+        return {usual if one is None else one for one in found}

@@ -15,14 +15,14 @@ import numpy as np
 
 from tests.kit.checker.openings import Openings
 from tests.kit.checker.operations import parted_by_people, published_operations
-from tests.kit.checker.published import Decision, Run, State, Told, milliseconds
+from tests.kit.checker.published import ClusterTopic, Decision, Run, State, milliseconds
 from tests.kit.checker.rules import Floats, Rules
 from tests.kit.checker.scores import Centroid, score
 from tests.kit.checker.stored import MeanMoved, Moved, Stored
 from tests.kit.checker.thresholds import Thresholds
 from tests.kit.checker.violation import Promise, Violation
 
-_TOLD_WITHIN_MS = 5_000
+_PUBLISHED_WITHIN_MS = 5_000
 # A worker's clock that is further off than this says nothing of when it decided.
 _CREDIBLE_MS = 600_000
 # Published scores have six digits: one just below the threshold can be rounded to it.
@@ -60,9 +60,9 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         once = {number: founder for number, founder in created.items() if number not in parted}
         opened = _opened_in_log(stored, once, openings, rules)
         twins = dict(_twins_by_log(stored, created, opened, openings, own, rules))
-        told = run.told.get(namespace) or Told()
+        topic = run.cluster_topics.get(namespace) or ClusterTopic()
         for number in created.keys() - opened.keys():
-            older = _twin_by_topic(told, created[number], decisions, openings, own, parted, rules)
+            older = _twin_by_topic(topic, created[number], decisions, openings, own, parted, rules)
             twins |= {number: older} if older is not None else {}
         for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
@@ -168,7 +168,7 @@ def _is_near(vector: Floats, stands: Sequence[Centroid], means: Sequence[Centroi
 
 
 def _twin_by_topic(
-    told: Told,
+    topic: ClusterTopic,
     founder: Decision,
     decisions: Iterable[Decision],
     openings: Openings,
@@ -178,24 +178,24 @@ def _twin_by_topic(
 ) -> int | None:
     """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of.
 
-    When a merge was taken back is not told: a cluster of `parted` may have stood as it ever did.
+    The time at which a merge was undone is not known: a cluster of `parted` may have stood as it ever did.
     """
-    decided_at = milliseconds(founder.told["decided_at"])
+    decided_at = milliseconds(founder.value["decided_at"])
     if not 0 <= decided_at - _asked_at(founder) <= _CREDIBLE_MS:
         return None
     # The largest size of each cluster before the founder's batch, and up to its end.
     before: dict[int | None, int] = {}
     after: dict[int | None, int] = {}
     for decision in decisions:
-        at = max(milliseconds(decision.told["decided_at"]), _asked_at(decision))
+        at = max(milliseconds(decision.value["decided_at"]), _asked_at(decision))
         if at < decided_at:
             before[decision.number] = max(before.get(decision.number, 0), decision.size)
         if at <= decided_at:
             after[decision.number] = max(after.get(decision.number, 0), decision.size)
-    around = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in told.whole], decided_at)
+    around = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in topic.whole], decided_at)
     means = [mean for stood in around for mean in _means_in_batch(stood, founder, openings)]
     candidates: dict[int, list[Centroid]] = {}
-    for older, states in told.states.items():
+    for older, states in topic.states.items():
         if older >= (founder.number or 0) or any(state.merged_into is not None or state.retired for state in states):
             continue
         if openings.opened_together(founder, older):
@@ -209,12 +209,12 @@ def _twin_by_topic(
     return _near_throughout(founder, candidates, means or [None], openings, own, rules)
 
 
-def _means_in_batch(told: Centroid, founder: Decision, openings: Openings) -> list[Centroid]:
-    """How the mean may have stood for a founder, if it was told so before the founder's batch, or after it."""
-    befores = [told, openings.mean_before(founder, told)]
+def _means_in_batch(published: Centroid, founder: Decision, openings: Openings) -> list[Centroid]:
+    """How the mean may have stood for a founder, if it was published before the founder's batch, or after it."""
+    befores = [published, openings.mean_before(founder, published)]
     if openings.opened_together(founder, 1):
         # Nothing was decided before that batch.
-        befores = [Centroid(0, np.zeros_like(told.vector_sum))]
+        befores = [Centroid(0, np.zeros_like(published.vector_sum))]
     return [mean for before in befores if before is not None for mean in openings.means(founder, before)]
 
 
@@ -226,7 +226,7 @@ def _told_around(
     after: int | None,
     openings: Openings,
 ) -> list[Centroid]:
-    """How a cluster may have stood before the founder's batch, as it was published; nothing where that is not told."""
+    """How a cluster may have stood before the founder's batch, as it was published; nothing if it was not."""
     by_size: dict[int, list[Centroid]] = {}
     for state in states:
         if state.vector_sum is not None:
@@ -244,18 +244,18 @@ def _told_around(
 
 def _asked_at(decision: Decision) -> int:
     """When a question was asked, ms since the epoch: no earlier was it decided, whatever its worker's clock says."""
-    asked_at: int = decision.told["source"]["timestamp"]
+    asked_at: int = decision.value["source"]["timestamp"]
     return asked_at
 
 
 def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid]:
-    """What may have stood at a moment: all told within `_TOLD_WITHIN_MS` of it, the last before and the first after.
+    """What may have stood at a moment: all within `_PUBLISHED_WITHIN_MS` of it, the last before and the first after.
 
-    Workers tell in the order in which they publish, some time after they decided.
+    Workers publish some time after they decided.
     """
-    before = [state for moment, state in history if moment < at_ms - _TOLD_WITHIN_MS]
-    near = [state for moment, state in history if abs(moment - at_ms) <= _TOLD_WITHIN_MS]
-    after = [state for moment, state in history if moment > at_ms + _TOLD_WITHIN_MS]
+    before = [state for moment, state in history if moment < at_ms - _PUBLISHED_WITHIN_MS]
+    near = [state for moment, state in history if abs(moment - at_ms) <= _PUBLISHED_WITHIN_MS]
+    after = [state for moment, state in history if moment > at_ms + _PUBLISHED_WITHIN_MS]
     return [*before[-1:], *near, *after[:1]]
 
 

@@ -23,7 +23,7 @@ class Promise(StrEnum):
     CENTROIDS = "a centroid is the sum of the cluster's members, the mean that of the first questions"
     NAMES = "a cluster keeps the label and the route that it was given, whatever merges"
     OPERATIONS = "an operation is published once, in the order of the numbers that the store gave"
-    CORRECTIONS = "each question that an operation moved is told once, and what is told leads from its decision on"
+    CORRECTIONS = "each question that an operation moved has one correction, and corrections lead from its decision on"
     STANDING = "what people decided stands, whatever is lost, and nothing that comes later contradicts it"
     LEVELS = "an id of an intent or topic is given once and keeps its clusters, and a path is one that was published"
     NO_TWINS = "no older cluster stood within the threshold of one that was opened"

@@ -146,9 +146,9 @@ def _check_topic(world: World) -> None:
         state = store.cluster(NAMESPACE, number)
         if state is not None:
             cluster_key, cluster_value = encode_cluster_state(state)
-            told = _content(last.pop(cluster_key, None))
+            published = _content(last.pop(cluster_key, None))
             require(
-                told == _content(cluster_value),
+                published == _content(cluster_value),
                 f"the cluster topic tells another {format_cluster_id(number)} than the store",
             )
     require(not last, "the cluster topic knows a cluster that the store does not")

@@ -126,8 +126,8 @@ class Worker:
 
     `generation` is the one it knows, `assignment_id` numbers its assignments; `positions` and `ledgers` are by
     partition. `below` and `decided_assignment` are the decider's, `published_below`, `published_assignment` and
-    `told_in` the publisher's, as are `unconfirmed`, which waits for the next verification, and `verified_at`, where the
-    outbox stood at the last. `waiting` stands between intake and decider while a batch is being decided.
+    `relayed_in` the publisher's, as are `unconfirmed`, which waits for the next verification, and `verified_at`, where
+    the outbox stood at the last. `waiting` stands between intake and decider while a batch is being decided.
     """
 
     name: str
@@ -141,7 +141,7 @@ class Worker:
     below: dict[tuple[str, int], int] = field(default_factory=dict)
     published_assignment: int = 0
     published_below: dict[tuple[str, int], int] = field(default_factory=dict)
-    told_in: dict[str, str] = field(default_factory=dict)
+    relayed_in: dict[str, str] = field(default_factory=dict)
     unconfirmed: tuple[Confirmation, ...] = ()
     verified_at: dict[str, OutboxPosition] = field(default_factory=dict)
     producer_ready: bool = True
@@ -165,7 +165,7 @@ class Worker:
             self.below,
             self.published_assignment,
             self.published_below,
-            self.told_in,
+            self.relayed_in,
             self.unconfirmed,
             self.verified_at,
         )
@@ -321,7 +321,7 @@ class Life:
             worker.published_assignment,
             dict(worker.published_below),
         )
-        publishing._relayed_in = dict(worker.told_in)
+        publishing._relayed_in = dict(worker.relayed_in)
         relay = publishing._relay
         relay._unconfirmed, relay._verified_at = list(worker.unconfirmed), dict(worker.verified_at)
         work: dict[str, Callable[[], Any]] = {
@@ -335,7 +335,7 @@ class Life:
             below=below,
             published_assignment=publishing._assignment_id,
             published_below=publishing._published_below,
-            told_in=dict(publishing._relayed_in),
+            relayed_in=dict(publishing._relayed_in),
             unconfirmed=tuple(relay._unconfirmed),
             verified_at=dict(relay._verified_at),
             producer_ready=outcome.error is None,

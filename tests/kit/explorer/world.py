@@ -88,8 +88,8 @@ class Model:
         kafka = Kafka(committed=(0,) * len(self.scenario.ends), owners=()).rebalance(names, owners)
         store = self._emptied().thaw()
         store.recover(NAMESPACE, store.begin_recovery(NAMESPACE), None, {})
-        told_in = {NAMESPACE: store.store_epoch(NAMESPACE) or ""}
-        workers = tuple(self._joined(kafka, Worker(name, self._new_clusterer, told_in=told_in)) for name in names)
+        relayed_in = {NAMESPACE: store.store_epoch(NAMESPACE) or ""}
+        workers = tuple(self._joined(kafka, Worker(name, self._new_clusterer, relayed_in=relayed_in)) for name in names)
         return World(Frozen(store), kafka, workers, self.scenario.faults)
 
     def steps(self, world: World) -> list[Step]:
@@ -168,7 +168,7 @@ class Model:
         return self._life.fetched(moved, Fetched(places, worker.generation))
 
     def _sweeps(self, world: World, workers: tuple[Worker, ...], left: Faults) -> Iterator[Step]:
-        if not self._once((world.store.meaning, "untold"), lambda: (_untold(world.store.view),))[0]:
+        if not self._once((world.store.meaning, "unpublished"), lambda: (_has_unpublished(world.store.view),))[0]:
             return
         for worker in workers:
             if worker.alive and worker.back is None and worker.decided is None:
@@ -342,7 +342,7 @@ class Model:
         return Frozen(changed), Answer.of(value)
 
 
-def _untold(store: MemoryStore) -> bool:
+def _has_unpublished(store: MemoryStore) -> bool:
     return NAMESPACE in store.namespaces() and bool(store.unpublished(NAMESPACE, 0.0, 1))
 
 
