@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from operator import attrgetter
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -245,15 +244,6 @@ class Ruling:
     threshold: float | None = None
     dismissed: tuple[Dismissible, ...] = ()
 
-    @classmethod
-    def of(cls, ruled: object) -> Ruling:
-        """That of a cluster's state or row, each of which has the fields of a ruling beside its own."""
-        return cls(*_ruled_by(ruled))
-
-    def by_field(self) -> dict[str, Any]:
-        """Its fields by their names, to put into a state or a row."""
-        return dict(zip(_RULED, _ruled_by(self), strict=True))
-
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different, or are of different intents or topics."""
         if not {opposite_end(end) for end in self.separations}.isdisjoint(other.separations):
@@ -297,8 +287,7 @@ class Ruling:
         )
 
 
-_RULED = tuple(one.name for one in fields(Ruling))
-_ruled_by = attrgetter(*_RULED)
+UNRULED = Ruling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,11 +463,12 @@ class ClusterState:
     """A cluster as a record of the cluster topic; `vector_sum` is the raw sum (d,) of its `members` centroid members.
 
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
-    `in_flight` is what its size has to be corrected by when it is put back from the topic. `operation` is the number
-    of the last one that ruled it or what it absorbed, 0 where none has. `features` are hashes of a few of its questions
-    that a second look compares with, packed (`clustering/second_look/kept.py`), `kept_members` references to a few of
-    its questions, as text (`clustering/kept_members.py`). `representative` is the text that stands for it: that of
-    `represented_by`, in whose place `own_representative` stands again once people take their choice back.
+    `in_flight` is what its size has to be corrected by when it is put back from the topic. `ruling` is what people
+    decided of it, `operation` the number of the last one that ruled it or what it absorbed, 0 where none has.
+    `features` are hashes of a few of its questions that a second look compares with, packed
+    (`clustering/second_look/kept.py`), `kept_members` references to a few of its questions, as text
+    (`clustering/kept_members.py`). `representative` is the text that stands for it: that of `ruling.represented_by`,
+    in whose place `own_representative` stands again once people take their choice back.
     """
 
     cluster_id: int
@@ -489,37 +479,34 @@ class ClusterState:
     vector_sum: Vector | None
     merged_into: int | None
     representative: str | None
-    label: str | None
-    route: str | None
     created_at: int
     last_seen_at: int
     model: str
     revision: int
     in_flight: InFlight = field(default_factory=InFlight)
-    pinned: bool = False
-    separations: tuple[str, ...] = ()
+    ruling: Ruling = UNRULED
     operation: int = 0
     features: bytes = b""
-    exemplars: tuple[Exemplar, ...] = ()
     kept_members: str = ""
-    muted: bool = False
-    resolved_size: int | None = None
-    represented_by: ChosenQuestion | None = None
     own_representative: str | None = None
-    threshold: float | None = None
-    dismissed: tuple[Dismissible, ...] = ()
 
     @property
-    def ruling(self) -> Ruling:
-        """What people decided of it."""
-        return Ruling.of(self)
+    def label(self) -> str | None:
+        """Its name, where people gave it one."""
+        return self.ruling.label
+
+    @property
+    def route(self) -> str | None:
+        """Where its questions go, where people said so."""
+        return self.ruling.route
 
     @property
     def status(self) -> ClusterStatus:
         """Whether people have dealt with it, and whether questions came since."""
-        if self.resolved_size is None:
+        resolved_size = self.ruling.resolved_size
+        if resolved_size is None:
             return "open"
-        return "returned" if self.size > self.resolved_size else "resolved"
+        return "returned" if self.size > resolved_size else "resolved"
 
     def __repr__(self) -> str:
         """A line that says which cluster this is; neither its vector nor a text of its questions."""
@@ -569,7 +556,7 @@ def ends_of_levels(separations: Sequence[str]) -> tuple[str, ...]:
 
 def retired_cluster(namespace: str, cluster_id: int) -> ClusterState:
     """All that is known of a cluster whose tombstone was read."""
-    return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, None, None, 0, 0, "", 0)
+    return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, 0, 0, "", 0)
 
 
 def format_cluster_id(number: int) -> str:

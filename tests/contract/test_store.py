@@ -17,7 +17,7 @@ from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved
 from questream.clustering.second_look.features import features
 from questream.clustering.second_look.kept import pack
-from questream.domain import ClusterState, InFlight, RunnerUp, Vector
+from questream.domain import ClusterState, InFlight, Ruling, RunnerUp, Vector
 from questream.errors import (
     IdentityMismatch,
     NamespaceHeld,
@@ -1171,7 +1171,7 @@ def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None
     assert two is not None
     emptied = f"{namespace}-emptied"
     store.open(emptied, IDENTITY)
-    newer = replace(one, size=7, revision=9, event="labelled", label="a label", features=ONE_KEPT)
+    newer = replace(one, size=7, revision=9, event="labelled", ruling=Ruling("a label"), features=ONE_KEPT)
     alias = replace(two, event="merged", members=0, vector_sum=None, merged_into=1)
     token = store.begin_recovery(emptied)
     assert store.begin_recovery(emptied) == token

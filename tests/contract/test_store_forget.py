@@ -77,11 +77,11 @@ def test_no_text_is_left_of_a_cluster_and_it_decides_on(store: Store, namespace:
     assert operation is not None
     cluster, alias = store.states(namespace, [1, 2])
     for state in (cluster, alias):
-        assert (state.representative, state.represented_by, state.own_representative) == (None, None, None)
+        assert (state.representative, state.ruling.represented_by, state.own_representative) == (None, None, None)
         assert state.revision == stood[state.cluster_id].revision + 1
-    assert (cluster.label, cluster.pinned, cluster.kept_members) == ("cards", True, "")
+    assert (cluster.label, cluster.ruling.pinned, cluster.kept_members) == ("cards", True, "")
     assert (cluster.size, alias.merged_into) == (stood[1].size, 1)
-    assert cluster.exemplars == (replace(TOLD, text=None),)
+    assert cluster.ruling.exemplars == (replace(TOLD, text=None),)
     assert {1, 2} <= set(store.unpublished(namespace, 0, 10))
     assert store.made_names(namespace) == {}
     for one in store.operations(namespace, 10):

@@ -244,7 +244,7 @@ def test_what_people_chose_stands_for_a_cluster_until_that_is_undone(store: Stor
     committed = commit(store, namespace, joined)
     assert isinstance(committed, Committed)
     told = committed.cluster_rows[1]
-    assert (told.representative, told.represented_by, told.own_representative) == (CHOSEN.text, CHOSEN, own)
+    assert (told.representative, told.ruling.represented_by, told.own_representative) == (CHOSEN.text, CHOSEN, own)
     (state,) = store.states(namespace, [1])
     assert (state.representative, state.ruling, state.own_representative) == (
         CHOSEN.text,
@@ -257,7 +257,7 @@ def test_what_people_chose_stands_for_a_cluster_until_that_is_undone(store: Stor
     assert store.operate(namespace, proposed(2, "pin", Ruling(), PINNED)) is None
     assert store.operate(namespace, proposed(2, "undo", state.ruling, Ruling(), undoes=1)) is not None
     (state,) = store.states(namespace, [1])
-    assert (state.representative, state.represented_by, state.own_representative) == (own, None, None)
+    assert (state.representative, state.ruling.represented_by, state.own_representative) == (own, None, None)
 
 
 def test_an_operation_that_leaves_what_stands_for_a_cluster_keeps_no_text_of_it(store: Store, namespace: str) -> None:
@@ -283,7 +283,7 @@ def test_a_survivor_keeps_what_stands_for_it_and_inherits_it_where_nothing_does(
     survivor, gone = store.states(namespace, [1, 2])
     wanted = "Where is it?" if of_survivor else CHOSEN.text
     assert (survivor.merged_into, survivor.representative, applied.survivor.representative) == (None, wanted, wanted)
-    assert (gone.merged_into, gone.represented_by) == (1, CHOSEN)
+    assert (gone.merged_into, gone.ruling.represented_by) == (1, CHOSEN)
 
 
 def test_a_cluster_that_people_chose_a_question_for_does_not_retire(store: Store, namespace: str) -> None:
@@ -304,7 +304,7 @@ def test_what_stands_for_a_cluster_is_put_back(store: Store, namespace: str) -> 
     store.restore(other, token, [Restored(replace(state, namespace=other)) for state in states])
     store.recover(other, token, None, {})
     (state,) = store.states(other, [1])
-    assert (state.representative, state.represented_by, state.own_representative) == (CHOSEN.text, CHOSEN, own)
+    assert (state.representative, state.ruling.represented_by, state.own_representative) == (CHOSEN.text, CHOSEN, own)
     assert store.operate(other, proposed(2, "represent", state.ruling, Ruling())) is not None
     assert store.states(other, [1])[0].representative == own
 
@@ -446,7 +446,7 @@ def test_a_joined_cluster_says_its_exemplars(store: Store, namespace: str) -> No
     seq = store.load(namespace).seq
     joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
     reply = commit(store, namespace, joined)
-    assert reply.cluster_rows[1].exemplars == (TURNED_AWAY,)  # type: ignore[union-attr]  # it is committed
+    assert reply.cluster_rows[1].ruling.exemplars == (TURNED_AWAY,)  # type: ignore[union-attr]  # it is committed
     assert store.load(namespace).exemplars(1) == (TURNED_AWAY,)
 
 
@@ -458,8 +458,8 @@ def test_what_a_merge_makes_has_the_exemplars_of_both_and_the_last_of_too_many(s
     seq = store.load(namespace).seq
     merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
     expected = (*many[1:], replace(PUT_IN, name="ff0"))
-    assert [applied.survivor.exemplars for applied in merged.applied] == [expected]
-    assert [applied.loser.exemplars for applied in merged.applied] == [()]
+    assert [applied.survivor.ruling.exemplars for applied in merged.applied] == [expected]
+    assert [applied.loser.ruling.exemplars for applied in merged.applied] == [()]
     assert ruling_of(store, namespace, 1).exemplars == expected
     tail = store.tail(namespace, store.load(namespace).store_epoch, seq)
     assert tail.changes is not None
@@ -499,7 +499,9 @@ def test_exemplars_are_put_back(store: Store, namespace: str) -> None:
     assert state is not None
     store.require_recovery(namespace)
     token = store.begin_recovery(namespace)
-    later = replace(state, revision=state.revision + 1, exemplars=(PUT_IN,), threshold=0.85)
+    later = replace(
+        state, revision=state.revision + 1, ruling=replace(state.ruling, exemplars=(PUT_IN,), threshold=0.85)
+    )
     assert store.restore(namespace, token, [Restored(later)]) == 1
     store.recover(namespace, token, None, {})
     mirror = store.load(namespace)
@@ -531,7 +533,7 @@ def test_an_operation_merges_two_clusters_and_says_which_survives(store: Store, 
     assert (survivor.ruling, survivor.operation, survivor.event) == (named, 2, "labelled")
     assert survivor.size == before[1].size + before[2].size
     assert survivor.revision == before[1].revision + 1
-    assert (gone.merged_into, gone.event, gone.members, gone.exemplars) == (1, "merged", 0, ())
+    assert (gone.merged_into, gone.event, gone.members, gone.ruling.exemplars) == (1, "merged", 0, ())
     assert survivor.in_flight.absorbed == (2,)
     assert {1, 2} <= set(store.unpublished(namespace, 0, 10))
     tail = store.tail(namespace, mirror.store_epoch, mirror.seq)

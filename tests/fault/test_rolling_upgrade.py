@@ -137,7 +137,7 @@ def test_what_people_said_stands_through_an_upgrade_and_back(
         one, other = (store.cluster("default", number) for number in (strict, asked))
         assert one is not None
         assert other is not None
-        return one.threshold, one.label, other.representative
+        return one.ruling.threshold, one.label, other.representative
 
     after = start_worker(stream)
     asked = int(ask("loan loan rate")[0]["cluster_id"][1:])

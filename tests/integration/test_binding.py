@@ -69,7 +69,7 @@ def test_what_people_decide_of_questions_binds_both_workers_and_outlives_redis(
         assert [value["cluster_id"] for value in reader.values(22)[18:]] == [f"c{part}"] * 4
         state = stream.store().cluster("default", int(by_id["q0"][1:]))
         assert state is not None
-        assert [(one.kind, one.text) for one in state.exemplars] == [("cannot", LOST)]
+        assert [(one.kind, one.text) for one in state.ruling.exemplars] == [("cannot", LOST)]
         assert state.operation == rejected.number < moved.number
 
 
@@ -110,7 +110,7 @@ def test_a_merge_that_is_undone_draws_no_question_any_more(
         merged = decisions.commit(decisions.merge(int(card[1:]), int(pin[1:])))
         assert [one.kind for one in merged.after[int(card[1:])].exemplars] == ["must", "must"]
         decisions.commit(decisions.undo(merged.number))
-        assert [state.exemplars for state in store.clusters("default")] == [(), ()]
+        assert [state.ruling.exemplars for state in store.clusters("default")] == [(), ()]
         stream.send([question("pin-later", PIN), question("card-later", CARD)])
         assert [value["cluster_id"] for value in reader.values(12)[10:]] == [pin, card]
 

@@ -31,9 +31,7 @@ NAMESPACE = NamespaceState(
     mean_sum=np.zeros(2, np.float32),
     seq=1,
 )
-CLUSTER = ClusterState(
-    3, "shop", "updated", 1, 1, np.ones(2, np.float32), None, "Why?", None, None, 10, 20, "a-model", 1
-)
+CLUSTER = ClusterState(3, "shop", "updated", 1, 1, np.ones(2, np.float32), None, "Why?", 10, 20, "a-model", 1)
 FOUR = replace(CLUSTER, cluster_id=4)
 
 

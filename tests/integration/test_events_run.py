@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from questream.domain import ClusterState, retired_cluster
+from questream.domain import ClusterState, Ruling, retired_cluster
 from questream.errors import ExitCode
 from questream.events.rhythm import HOUR_MS
 from questream.records import encode_cluster_state
@@ -205,13 +205,13 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
 
         wait_until(lambda: kinds_of() == list(kinds), f"{kinds} are told, and nothing else")
 
-    publish(replace(blank, label="before"), replace(blank, cluster_id=6, event="merged", merged_into=3))
+    publish(replace(blank, ruling=Ruling("before")), replace(blank, cluster_id=6, event="merged", merged_into=3))
     with watcher(told, tmp_path) as one:
         one.start()
         one.wait_until_publishing()
         publish(
-            replace(blank, label="after", route="billing"),
-            replace(blank, label="after", route="billing"),
+            replace(blank, ruling=Ruling("after", "billing")),
+            replace(blank, ruling=Ruling("after", "billing")),
             merged,
             merged,
         )
@@ -221,7 +221,7 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
         one.start()
         publish(
             merged,
-            replace(blank, label="after", route="billing"),
+            replace(blank, ruling=Ruling("after", "billing")),
             replace(blank, cluster_id=6, event="merged", merged_into=3),
         )
         wait_for("renamed", "merged", "split")
@@ -237,8 +237,8 @@ def test_a_resolved_cluster_that_is_asked_for_again_returns_once_and_a_muted_one
     told: Told, tmp_path: Path
 ) -> None:
     topic = told.stream.topics.cluster_topic
-    resolved = replace(retired_cluster("acme", 5), event="updated", size=3, resolved_size=3)
-    muted = replace(resolved, cluster_id=6, muted=True)
+    resolved = replace(retired_cluster("acme", 5), event="updated", size=3, ruling=Ruling(resolved_size=3))
+    muted = replace(resolved, cluster_id=6, ruling=Ruling(resolved_size=3, muted=True))
 
     def publish(*states: ClusterState) -> None:
         made = (encode_cluster_state(state) for state in states)
@@ -256,11 +256,11 @@ def test_a_resolved_cluster_that_is_asked_for_again_returns_once_and_a_muted_one
         one.kill()
         publish(
             replace(resolved, size=6),
-            replace(resolved, size=6, resolved_size=6),
-            replace(muted, muted=False, label="x"),
+            replace(resolved, size=6, ruling=Ruling(resolved_size=6)),
+            replace(muted, ruling=Ruling("x", resolved_size=3)),
         )
         one.start()
-        publish(replace(resolved, size=7, resolved_size=6))
+        publish(replace(resolved, size=7, ruling=Ruling(resolved_size=6)))
         wait_until(lambda: len(events()) >= 3, "both are told")
     assert sorted(events()[1:]) == [("renamed", "c6"), ("returned", "c5")]
     for value in told._events.values():

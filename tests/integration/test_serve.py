@@ -532,7 +532,7 @@ def test_a_cluster_is_pinned_muted_resolved_and_represented_on_the_page(site: Si
             expect(page.get_by_role("link", name=back, exact=True)).to_be_visible()
         state = store.cluster("default", number)
         assert state is not None
-        assert (state.pinned, state.muted, state.resolved_size) == (True, True, 1)
+        assert (state.ruling.pinned, state.ruling.muted, state.ruling.resolved_size) == (True, True, 1)
         page.get_by_role("link", name="Represent by: Do hedgehogs").click()
         page.get_by_role("button", name="Do it").click()
         expect(page.get_by_role("status")).to_contain_text("stands for it")

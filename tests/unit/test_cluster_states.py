@@ -6,12 +6,12 @@ from dataclasses import fields
 
 import numpy as np
 
-from questream.domain import InFlight
+from questream.domain import InFlight, Ruling
 from questream.store.protocol import ClusterRow
 
 
 def test_a_state_has_every_field_of_its_row_and_what_a_row_lacks() -> None:
-    row = ClusterRow(7, 3, 2, "cards", "team", 10, 20, "Why?", InFlight(), True, ("8",), 5)
+    row = ClusterRow(7, 3, 2, 10, 20, "Why?", InFlight(), Ruling("cards", "team", True, ("8",)), 5)
     vector_sum = np.ones(2, np.float32)
     state = row.state("bank", "updated", "model", members=3, vector_sum=vector_sum)
     assert {field.name: getattr(state, field.name) for field in fields(row)} == {

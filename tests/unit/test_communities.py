@@ -11,7 +11,7 @@ import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
 from questream.clustering.stored_levels import StoredLevels
-from questream.domain import ClusterState
+from questream.domain import ClusterState, Ruling
 from questream.tools.communities import LARGEST_SIZE, Clusters, Communities, Community, NoSuchCommunity, Places
 from questream.tools.sorting import Level
 from tests.kit.serving import store_with
@@ -25,7 +25,9 @@ def clusters_of(seed: int, count: int = 60) -> list[ClusterState]:
     (state, *_) = store_with({"shop": TEXTS[:1]}).summaries("shop")
     labels = [None, None, "parcel", "card"]
     return [
-        replace(state, cluster_id=int(number), size=int(random.integers(1, 5)), label=labels[random.integers(4)])
+        replace(
+            state, cluster_id=int(number), size=int(random.integers(1, 5)), ruling=Ruling(labels[random.integers(4)])
+        )
         for number in random.permutation(np.arange(1, 2 * count, 2))
     ]
 

@@ -8,7 +8,7 @@ import pytest
 from questream.clustering.constraints import pack_vector
 from questream.clustering.mirror import ClusterMoved, Mirror
 from questream.clustering.rules import Rules
-from questream.domain import ClusterState, Exemplar
+from questream.domain import ClusterState, Exemplar, Ruling
 from questream.errors import QuestreamError
 from questream.operations.confidence import Answer, fit, of_operators, of_pairs, reliability, reliability_of
 
@@ -80,7 +80,9 @@ def test_operators_say_what_they_moved_and_turned_away_and_examples_say_nothing(
         Exemplar("2", "cannot", pack_vector(other), place),
         Exemplar("3", "must", pack_vector(own)),
     )
-    state = ClusterState(1, "shop", "updated", 1, 1, own, None, None, "a", None, 0, 0, "m", 1, exemplars=exemplars)
+    state = ClusterState(
+        1, "shop", "updated", 1, 1, own, None, None, 0, 0, "m", 1, ruling=Ruling("a", exemplars=exemplars)
+    )
     found = list(of_operators(mirror, RULES, [state]))
     assert [one.belongs for one in found] == [True, False]
     assert [one.similarity for one in found] == pytest.approx([1.0, 0.6], abs=1e-3)

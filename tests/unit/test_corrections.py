@@ -123,7 +123,7 @@ def test_a_part_that_a_question_joined_stays_when_the_split_is_taken_back(
     assert steps(decisions.commit(decisions.undo(split.number))) == [(7, 4, 1)]
     part = store.cluster("default", 4)
     assert part is not None
-    assert (part.size, part.exemplars, part.separations) == (1, (), ())
+    assert (part.size, part.ruling.exemplars, part.ruling.separations) == (1, (), ())
 
 
 def test_a_rejected_question_is_in_the_next_best_cluster(store: MemoryStore, decisions: Decisions) -> None:
@@ -174,7 +174,7 @@ def test_a_cluster_that_a_rejected_question_opened_stays_where_one_joined(store:
     assert clusterer.assign([question.vector]).ids == [4]
     decisions.commit(decisions.undo(rejected.number))
     (state,) = store.states("default", [4])
-    assert (state.event != "retired", state.size, state.exemplars) == (True, 1, ())
+    assert (state.event != "retired", state.size, state.ruling.exemplars) == (True, 1, ())
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_a_resolved_cluster_returns_with_the_next_question_and_may_be_reopened(s
 
     def stands() -> tuple[str, bool]:
         (state,) = store.states("default", [1])
-        return state.status, state.muted
+        return state.status, state.ruling.muted
 
     assert stands() == ("resolved", True)
     clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)

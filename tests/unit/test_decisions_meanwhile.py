@@ -71,16 +71,18 @@ def has_no_text(store: MemoryStore, operation: Operation) -> None:
 def has_all_its_questions_dealt_with(store: MemoryStore, operation: Operation) -> None:
     (number,) = operation.after
     state = state_of(store, number)
-    assert state.merged_into is not None or state.resolved_size == state.size
+    assert state.merged_into is not None or state.ruling.resolved_size == state.size
 
 
 def went_to_none_that_turns_it_away(store: MemoryStore, operation: Operation) -> None:
     (correction,) = operation.corrections
-    assert correction.after is None or state_of(store, correction.after).exemplars == ()
+    assert correction.after is None or state_of(store, correction.after).ruling.exemplars == ()
 
 
 def is_in_one_cluster(store: MemoryStore, operation: Operation) -> None:
-    assert [one.kind for i in operation.after for one in state_of(store, i).exemplars if one.kind == "must"] == ["must"]
+    assert [one.kind for i in operation.after for one in state_of(store, i).ruling.exemplars if one.kind == "must"] == [
+        "must"
+    ]
 
 
 def stands_for_it(store: MemoryStore, operation: Operation) -> None:

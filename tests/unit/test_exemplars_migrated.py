@@ -37,7 +37,7 @@ def identity() -> Identity:
 def test_an_exemplar_whose_text_is_kept_is_embedded_anew() -> None:
     store, rebuilding = rejected(LOST)
     (state,), _ = _new_states(store, "default", rebuilding, identity(), retire_unread=False)
-    (exemplar,) = state.exemplars
+    (exemplar,) = state.ruling.exemplars
     assert (exemplar.kind, exemplar.place, exemplar.text) == ("cannot", ("questions", 0, 7), LOST)
     assert float(unpack_vector(exemplar.vector) @ hash_vector(LOST)) == pytest.approx(1, abs=1e-3)
 
@@ -47,4 +47,4 @@ def test_an_exemplar_that_is_nowhere_is_left_out_only_where_that_is_said() -> No
     with pytest.raises(ExemplarsMissing, match="of c1; undo those operations"):
         _new_states(store, "default", rebuilding, identity(), retire_unread=False)
     (state,), _ = _new_states(store, "default", rebuilding, identity(), retire_unread=True)
-    assert state.exemplars == ()
+    assert state.ruling.exemplars == ()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from questream.domain import ClusterState
+from questream.domain import ClusterState, Ruling
 from questream.errors import QuestreamError
 from questream.tools.listing import Listed, list_clusters, parse_since
 from questream.tools.sorting import Sort
@@ -16,7 +16,19 @@ def cluster(
     cluster_id: int, size: int, created_at: int, last_seen_at: int, label: str | None = None, text: str = ""
 ) -> ClusterState:
     return ClusterState(
-        cluster_id, "bank", "updated", size, size, None, None, text, label, None, created_at, last_seen_at, "m", 1
+        cluster_id,
+        "bank",
+        "updated",
+        size,
+        size,
+        None,
+        None,
+        text,
+        created_at,
+        last_seen_at,
+        "m",
+        1,
+        ruling=Ruling(label),
     )
 
 

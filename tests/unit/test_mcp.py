@@ -127,10 +127,14 @@ def test_each_decision_is_an_operation_of_its_actor_and_can_be_undone() -> None:
     model.call("route_cluster", namespace="shop", cluster_id="c2", route="payments")
     model.call("pin_cluster", namespace="shop", cluster_id="c3")
     model.call("separate_clusters", namespace="shop", cluster_id="c1", other_id="c2")
-    assert (cluster(store, 1).label, cluster(store, 2).route, cluster(store, 3).pinned) == ("parcel", "payments", True)
+    assert (cluster(store, 1).label, cluster(store, 2).route, cluster(store, 3).ruling.pinned) == (
+        "parcel",
+        "payments",
+        True,
+    )
     assert "were separated" in model.refusal("merge_clusters", namespace="shop", cluster_id="c1", other_id="c2")
     model.call("unpin_cluster", namespace="shop", cluster_id="c3")
-    assert not cluster(store, 3).pinned
+    assert not cluster(store, 3).ruling.pinned
     assert model.call("list_clusters", namespace="shop", label="parcel")["total"] == 1
     model.call("undo_operation", namespace="shop", operation=done["operation"])
     assert cluster(store, 1).label is None
@@ -240,7 +244,7 @@ def test_what_people_may_want_to_do_is_told_and_dismissed() -> None:
     assert [one["clusters"][0]["cluster_id"] for one in found] == ["c1"]
     model.call("dismiss_suggestion", namespace="shop", cluster_id="c1", suggestion="name", reason="rare")
     assert store.operations("shop", 1)[0].kind == "dismiss"
-    assert cluster(store, 1).dismissed == ("name",)
+    assert cluster(store, 1).ruling.dismissed == ("name",)
     assert model.call("list_intents", namespace="shop") == {"intents": [], "labels_without_examples": 0}
     assert model.call("show_rules", namespace="shop") == {"rules": {}, "operation": None}
 
@@ -252,7 +256,7 @@ def test_a_cluster_is_resolved_opened_muted_and_heard_again() -> None:
     for standing in ("resolve", "reopen", "mute", "unmute"):
         done = model.call("set_standing", namespace="shop", cluster_id="c1", standing=standing)
         assert done["kind"] == standing
-        stood.append((cluster(store, 1).resolved_size is not None, cluster(store, 1).muted))
+        stood.append((cluster(store, 1).ruling.resolved_size is not None, cluster(store, 1).ruling.muted))
     assert stood == [(True, False), (False, False), (False, True), (False, False)]
 
 

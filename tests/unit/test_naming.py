@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from questream.clustering.second_look.features import features
 from questream.clustering.second_look.kept import Kept, keep, pack
-from questream.domain import ClusterState
+from questream.domain import ClusterState, Ruling
 from questream.naming.names import Vocabulary, keywords, name_of
 from questream.naming.terms import terms_of
 from questream.server.catalogue import Catalogue
@@ -42,7 +42,9 @@ def named(texts: Sequence[str], *others: Sequence[str]) -> str:
 
 def cluster(size: int, texts: Sequence[str], label: str | None = None) -> ClusterState:
     kept = pack(kept_of(texts))
-    return ClusterState(1, "shop", "updated", size, 1, None, None, texts[0], label, None, 0, 0, "m", 1, features=kept)
+    return ClusterState(
+        1, "shop", "updated", size, 1, None, None, texts[0], 0, 0, "m", 1, ruling=Ruling(label), features=kept
+    )
 
 
 def test_a_name_has_what_the_questions_share_and_others_do_not() -> None:

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from jsonschema import Draft202012Validator
 
 from questream.clustering.second_look.kept import pack
-from questream.domain import ChosenQuestion, ClusterState, Exemplar, InFlight, NamespaceState, Vector
+from questream.domain import ChosenQuestion, ClusterState, Exemplar, InFlight, NamespaceState, Ruling, Vector
 from questream.errors import BadRecord
 from questream.records import (
     decode_cluster_state,
@@ -37,19 +37,21 @@ CLUSTER = ClusterState(
     vector_sum=np.array([11.0, 4.5], np.float32),
     merged_into=None,
     representative=REPRESENTATIVE,
-    label="Card has not arrived",
-    route="cards",
     created_at=1_795_486_680_456,
     last_seen_at=1_795_486_690_001,
     model="all-mpnet-base-v2",
     revision=12,
     in_flight=InFlight({("questions", 3): (7, 11)}, (21, 20)),
-    pinned=True,
-    separations=("5f0c+", "17ab-"),
+    ruling=Ruling(
+        label="Card has not arrived",
+        route="cards",
+        pinned=True,
+        separations=("5f0c+", "17ab-"),
+        exemplars=(Exemplar("01-0", "must", b"\x00<\x00\x00", ("questions", 3, 7)), Exemplar("01-1", "cannot", b"ab")),
+        dismissed=("split",),
+    ),
     operation=3,
     kept_members="questions/3/11:0.8125:00c0ffee;;",
-    dismissed=("split",),
-    exemplars=(Exemplar("01-0", "must", b"\x00<\x00\x00", ("questions", 3, 7)), Exemplar("01-1", "cannot", b"ab")),
 )
 NAMESPACE = NamespaceState(
     namespace="acme",
@@ -80,12 +82,11 @@ clusters = st.builds(
     vector_sum=vectors,
     merged_into=st.none() | st.integers(1, 2**53),
     representative=st.none() | st.text(),
-    label=st.none() | st.text(),
-    route=st.none() | st.text(),
     created_at=moments,
     last_seen_at=moments,
     model=st.text(),
     revision=counts,
+    ruling=st.builds(Ruling, label=st.none() | st.text(), route=st.none() | st.text()),
 )
 states = clusters | clusters.map(lambda state: replace(state, vector_sum=None, members=0))
 
@@ -176,7 +177,12 @@ def test_what_people_chose_to_stand_for_a_cluster_is_published(
     own: str | None, place: tuple[str, int, int] | None
 ) -> None:
     chosen = ChosenQuestion("0a-00", "When does my card come?", place)
-    state = replace(CLUSTER, representative=chosen.text, represented_by=chosen, own_representative=own)
+    state = replace(
+        CLUSTER,
+        representative=chosen.text,
+        own_representative=own,
+        ruling=replace(CLUSTER.ruling, represented_by=chosen),
+    )
     key, value = encode_cluster_state(state)
     assert value is not None
     assert orjson.loads(value)["representative"] == "When does my card come?"
@@ -187,12 +193,12 @@ def test_what_people_chose_to_stand_for_a_cluster_is_published(
 def test_where_people_keep_a_cluster_is_published_beside_its_separations() -> None:
     """In the order of all, and where an earlier release reads its separations alone."""
     ends = ("i5=", "5f0c+", "i17abe-")
-    key, value = encode_cluster_state(replace(CLUSTER, separations=ends))
+    key, value = encode_cluster_state(replace(CLUSTER, ruling=replace(CLUSTER.ruling, separations=ends)))
     assert value is not None
     ruled = orjson.loads(value)["ruled"]
     assert (ruled["separations"], ruled["ends"]) == (["5f0c+"], list(ends))
     CLUSTER_SCHEMA.validate(orjson.loads(value))
-    assert decode_cluster_state(key, value).separations == ends
+    assert decode_cluster_state(key, value).ruling.separations == ends
     # As such a release publishes it again.
     of_before = changed(value, ruled={**ruled, "ends": None, "separations": list(ends)})
     assert decode_cluster_state(key, of_before).ruling.kept_in == ("i5",)
@@ -380,7 +386,7 @@ def test_exemplars_of_a_later_kind_are_left_out_and_damaged_ones_are_no_state() 
     key, value = encode_cluster_state(CLUSTER)
     document = orjson.loads(value or b"")
     document["ruled"]["exemplars"][0]["kind"] = "later"
-    assert decode_cluster_state(key, orjson.dumps(document)).exemplars == CLUSTER.exemplars[1:]
+    assert decode_cluster_state(key, orjson.dumps(document)).ruling.exemplars == CLUSTER.ruling.exemplars[1:]
     document["ruled"]["exemplars"][1]["vector"] = "?"
     with pytest.raises(BadRecord):
         decode_cluster_state(key, orjson.dumps(document))

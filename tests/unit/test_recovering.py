@@ -168,7 +168,7 @@ def test_operations_that_were_published_are_back_before_the_next_decision() -> N
     assert store.published_operations(NAMESPACE) == 1
     state = store.cluster(NAMESPACE, 1)
     assert state is not None
-    assert (state.pinned, state.operation) == (True, 1)
+    assert (state.ruling.pinned, state.operation) == (True, 1)
 
 
 def test_where_no_operation_was_published_a_worker_compares_them() -> None:

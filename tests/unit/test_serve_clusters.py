@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from questream.domain import ClusterState
+from questream.domain import ClusterState, Ruling
 from questream.errors import StoreUnavailable
 from questream.lab.bench.questions import in_letters
 from questream.naming.names import name_of
@@ -39,9 +39,10 @@ HOSTILE = [
 
 def state(number: int, size: int, revision: int = 1, **more: object) -> ClusterState:
     whole = ClusterState(
-        number, "shop", "updated", size, 1, None, None, f"question {number}", None, None, number, number, "m", revision
+        number, "shop", "updated", size, 1, None, None, f"question {number}", number, number, "m", revision
     )
-    return replace(whole, **more)  # type: ignore[arg-type]
+    ruling = Ruling(**{name: more.pop(name) for name in ("label", "route") if name in more})  # type: ignore[arg-type]
+    return replace(whole, ruling=ruling, **more)  # type: ignore[arg-type]
 
 
 def ids(catalogue: Catalogue, query: Query = Query()) -> list[int]:  # noqa: B008 - it is frozen

@@ -439,10 +439,10 @@ def test_what_somebody_changed_since_the_preview_of_an_undo_is_shown_first(path:
 @pytest.mark.parametrize(
     ("op", "told", "kept"),
     [
-        ("pin", "pinned", lambda state: state.pinned),
-        ("mute", "muted", lambda state: state.muted),
-        ("resolve", "open → resolved", lambda state: state.resolved_size is not None),
-        ("separate&c=c2", "kept apart", lambda state: bool(state.separations)),
+        ("pin", "pinned", lambda state: state.ruling.pinned),
+        ("mute", "muted", lambda state: state.ruling.muted),
+        ("resolve", "open → resolved", lambda state: state.ruling.resolved_size is not None),
+        ("separate&c=c2", "kept apart", lambda state: bool(state.ruling.separations)),
         ("forget", "Nobody can take that back", lambda state: state.representative is None),
     ],
     ids=["pin", "mute", "resolve", "separate", "forget"],

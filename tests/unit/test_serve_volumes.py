@@ -10,7 +10,7 @@ from dataclasses import replace as changed
 import orjson
 import pytest
 
-from questream.domain import ClusterState
+from questream.domain import ClusterState, Ruling
 from questream.events.detector import DetectedEvent, EventKind
 from questream.operations import By, Decisions
 from questream.records.events import event_document
@@ -86,9 +86,7 @@ def test_nothing_is_told_until_the_topic_is_read() -> None:
     assert Volumes(1000, 0.1).of("shop", [1]) is None
 
 
-OPEN = ClusterState(
-    1, "shop", "updated", 9, 9, None, None, "text", None, None, NOW_MS - 30 * DAY_MS, NOW_MS - DAY_MS, "m", 1
-)
+OPEN = ClusterState(1, "shop", "updated", 9, 9, None, None, "text", NOW_MS - 30 * DAY_MS, NOW_MS - DAY_MS, "m", 1)
 
 
 def weeks(before: int, last: int) -> Volume:
@@ -119,11 +117,11 @@ def in_each_state(now_ms: int = NOW_MS) -> tuple[list[ClusterState], Volumes]:
     old = changed(OPEN, created_at=now_ms - 30 * DAY_MS, last_seen_at=now_ms - DAY_MS, size=9)
     states = [
         old,
-        changed(old, cluster_id=2, resolved_size=8),
+        changed(old, cluster_id=2, ruling=Ruling(resolved_size=8)),
         changed(old, cluster_id=3, created_at=now_ms - DAY_MS),
         changed(old, cluster_id=4),
         changed(old, cluster_id=5, last_seen_at=now_ms - 9 * DAY_MS),
-        changed(old, cluster_id=6, resolved_size=9),
+        changed(old, cluster_id=6, ruling=Ruling(resolved_size=9)),
         changed(old, cluster_id=7, event="merged", merged_into=1, revision=2),
     ]
     asked = [("c1", 1)] * 5 + [("c7", 1)] * 20 + [("c7", 9)] * 4 + [("c4", 1)] * 5 + [("c4", 9)] * 5

@@ -82,7 +82,9 @@ class Merging:
             merge = applied.merge
             changes += [
                 ClusterRemoved(merge.loser),
-                ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, applied.survivor.exemplars),
+                ClusterMoved(
+                    merge.survivor, merge.members, merge.vector_sum, merge.kept, applied.survivor.ruling.exemplars
+                ),
             ]
         mirror = self._mirrors.advance(namespace, reply.missed, reply.seq, changes)
         for applied in reply.applied:

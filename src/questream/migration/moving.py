@@ -128,7 +128,7 @@ def _new_states(
     if spoken_for:
         raise TextsMissing(spoken_for, "people named or ruled them; remove that, or send questions that join them")
     exemplars = rebuilding.exemplars_of(live)
-    lost = [s.cluster_id for s in live if len(exemplars.get(s.cluster_id, ())) < len(s.exemplars)]
+    lost = [s.cluster_id for s in live if len(exemplars.get(s.cluster_id, ())) < len(s.ruling.exemplars)]
     if lost and not retire_unread:
         raise ExemplarsMissing(lost)
     mirror = rebuilding.centroids.mirror
@@ -140,7 +140,7 @@ def _new_states(
             vector_sum=mirror.vector_sum(state.cluster_id).copy(),
             model=identity.model,
             revision=state.revision + 1,
-            exemplars=exemplars.get(state.cluster_id, ()),
+            ruling=replace(state.ruling, exemplars=exemplars.get(state.cluster_id, ())),
         )
         for state in live
         if state.cluster_id in rebuilding.centroids

@@ -129,7 +129,7 @@ class Rebuilding:
 
     def exemplars_of(self, live: Sequence[ClusterState]) -> dict[int, tuple[Exemplar, ...]]:
         """The exemplars of the live clusters, embedded anew, without those whose questions are nowhere."""
-        owned = {one.name: (state.cluster_id, one) for state in live for one in state.exemplars}
+        owned = {one.name: (state.cluster_id, one) for state in live for one in state.ruling.exemplars}
         texts = {name: one.text for name, (_, one) in owned.items() if one.text is not None}
         vectors = dict(self._embed(texts.items(), len(texts)))
         if self._topics is not None:

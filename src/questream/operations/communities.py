@@ -101,7 +101,7 @@ class Communities:
         survivor, loser = sorted(
             states, key=lambda node: precedence(self._stored.naming_of(node), sizes[node], node.number)
         )
-        ends = {node: {end for state in found for end in state.separations} for node, found in states.items()}
+        ends = {node: {end for state in found for end in state.ruling.separations} for node, found in states.items()}
         letter = LEVEL_LETTERS[survivor.level - 1]
         if any(end[0] == letter and opposite_end(end) in ends[loser] for end in ends[survivor]):
             raise OperationRefused(
@@ -150,10 +150,10 @@ class Communities:
         node = live_community(self._stored, name)
         states, after = self._leaves([node]), {}
         for state in states:
-            separated = any(end[0] in LEVEL_LETTERS and not end.endswith("=") for end in state.separations)
+            separated = any(end[0] in LEVEL_LETTERS and not end.endswith("=") for end in state.ruling.separations)
             kept_above = any(LEVEL_LETTERS.index(kept[0]) >= node.level for kept in state.ruling.kept_in)
             if str(node) in state.ruling.kept_in and not (separated or kept_above):
-                ends = tuple(end for end in state.separations if end != f"{node}=")
+                ends = tuple(end for end in state.ruling.separations if end != f"{node}=")
                 after[state.cluster_id] = replace(state.ruling, separations=ends)
         if not after:
             raise OperationRefused(
@@ -222,7 +222,9 @@ class Communities:
         self._put(node, intent)
         topic = self._parents[intent] if level == _TOPIC else topic
         ends = [
-            end for end in state.separations if end[0] not in LEVEL_LETTERS or not (end.endswith("=") or end[0] in left)
+            end
+            for end in state.ruling.separations
+            if end[0] not in LEVEL_LETTERS or not (end.endswith("=") or end[0] in left)
         ]
         kept = [f"{one}=" for one in (intent, topic) if one is not None]
         return replace(state.ruling, separations=(*ends, *kept))

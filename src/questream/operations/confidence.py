@@ -70,7 +70,7 @@ def of_operators(mirror: Mirror, rules: Rules, states: Iterable[ClusterState]) -
         if state.cluster_id not in mirror.row_of:
             continue
         members, vector_sum = mirror.member_count(state.cluster_id), mirror.vector_sum(state.cluster_id)
-        for exemplar in state.exemplars:
+        for exemplar in state.ruling.exemplars:
             vector = unpack_vector(exemplar.vector)
             # Examples of an import have no place: they made the cluster what it is.
             if exemplar.place is not None and len(vector) == mirror.dimension:

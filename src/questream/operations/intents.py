@@ -172,7 +172,7 @@ def known_intents(states: Sequence[ClusterState]) -> tuple[list[ToldIntent], int
     first: dict[str, ClusterState] = {}
     for state in states:
         if state.label:
-            given = [one for one in state.exemplars if one.kind == "must" and one.text is not None]
+            given = [one for one in state.ruling.exemplars if one.kind == "must" and one.text is not None]
             found.setdefault(state.label, []).extend(given)
             first.setdefault(state.label, state)
     told = {
@@ -182,7 +182,9 @@ def known_intents(states: Sequence[ClusterState]) -> tuple[list[ToldIntent], int
     }
     in_order = sorted(told.items(), key=lambda item: item[1][0].name)
     intents = [
-        ToldIntent(name, first[name].route, first[name].threshold, list(dict.fromkeys(one.text or "" for one in given)))
+        ToldIntent(
+            name, first[name].route, first[name].ruling.threshold, list(dict.fromkeys(one.text or "" for one in given))
+        )
         for name, given in in_order
     ]
     return intents, len(found) - len(told)
@@ -199,7 +201,7 @@ class _Planner:
     def plan(self, intent: KnownIntent, known: Sequence[ClusterState], rows: Sequence[int]) -> PlannedIntent:
         """What new examples, those of `rows`, route and threshold do to an intent's clusters, which are `known`."""
         planned = PlannedIntent(intent.name, is_new=not known, added=len(rows))
-        room = {state.cluster_id: EXEMPLARS_KEPT - len(state.exemplars) for state in known}
+        room = {state.cluster_id: EXEMPLARS_KEPT - len(state.ruling.exemplars) for state in known}
         joining: dict[int, list[int]] = {}
         opening: list[int] = []
         for row in rows:
@@ -216,7 +218,11 @@ class _Planner:
             change = _change(intent, added)
             if added or change(state.ruling) != state.ruling:
                 planned.changes[state.cluster_id] = change
-        bare = Ruling(intent.name) if not known else Ruling(intent.name, known[0].route, threshold=known[0].threshold)
+        bare = (
+            Ruling(intent.name)
+            if not known
+            else Ruling(intent.name, known[0].route, threshold=known[0].ruling.threshold)
+        )
         ruling = _change(intent, ())(bare)
         planned.leaves.extend(self._leaf(intent, ruling, group) for group in self._groups(intent, ruling, opening))
         return planned
@@ -263,7 +269,7 @@ class _Planner:
 
 def _has(known: Sequence[ClusterState], intent: KnownIntent, row: int) -> bool:
     """Whether an example is an exemplar of the intent's clusters already."""
-    for exemplar in (one for state in known for one in state.exemplars if one.kind == "must"):
+    for exemplar in (one for state in known for one in state.ruling.exemplars if one.kind == "must"):
         if exemplar.text is not None:
             if exemplar.text == intent.examples[row]:
                 return True

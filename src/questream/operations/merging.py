@@ -99,7 +99,7 @@ def drawing(survivor: ClusterState, loser: ClusterState) -> list[Exemplar]:
     Each is the centroid, at the place of the question that is most alike: a move to another model embeds that. There is
     none without any, nor one of a survivor that an earlier merge has left one of. `drawn_by_merge_of` tells them again.
     """
-    drawn_before = any(_MARK in one.name for one in survivor.exemplars)
+    drawn_before = any(_MARK in one.name for one in survivor.ruling.exemplars)
     states = [loser] if drawn_before else [survivor, loser]
     found = []
     for name, state in zip(new_names(len(states)), states, strict=True):

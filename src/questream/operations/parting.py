@@ -86,7 +86,7 @@ def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[Know
     )
     before = {survivor.cluster_id: survivor.ruling, cluster_id: returned.ruling}
     stem = uuid.uuid4().hex[:12]
-    own = tuple(one for one in survivor.exemplars if one.name in remains.exemplars)
+    own = tuple(one for one in survivor.ruling.exemplars if one.name in remains.exemplars)
     alone = returned.ruling
     left = _left(survivor.ruling, alone, remains, is_direct=survivor.cluster_id == remains.survivor)
     after = {

@@ -95,13 +95,13 @@ def _suggestion(merge: Merge, states: Mapping[int, ClusterState]) -> Suggestion 
     forbidden: dict[Forbidding, bool] = {
         "label": both_named and one.label != other.label,
         "route": both_named and one.route != other.route,
-        "pin": one.pinned or other.pinned,
+        "pin": one.ruling.pinned or other.ruling.pinned,
     }
     return Suggestion((one, other), tuple(name for name, forbids in forbidden.items() if forbids))
 
 
 def _is_ruled(state: ClusterState) -> bool:
-    return state.pinned or bool(state.label or state.route)
+    return state.ruling.pinned or bool(state.label or state.route)
 
 
 def find_unnamed(states: Iterable[ClusterState], labelled: Container[int] = ()) -> list[ClusterState]:
@@ -113,6 +113,6 @@ def find_unnamed(states: Iterable[ClusterState], labelled: Container[int] = ()) 
     known = list(states)
     sizes = [one.size for one in known if one.label]
     least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
-    large = [one for one in known if not one.label and one.size >= least and "name" not in one.dismissed]
+    large = [one for one in known if not one.label and one.size >= least and "name" not in one.ruling.dismissed]
     unnamed = [one for one in large if one.cluster_id not in labelled]
     return sorted(unnamed, key=lambda one: (-one.size, one.cluster_id))

@@ -26,6 +26,7 @@ from questream.domain import (
     InFlight,
     NamespaceRules,
     NamespaceState,
+    Ruling,
     Vector,
     format_cluster_id,
     parse_cluster_id,
@@ -84,14 +85,14 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
             },
             "ruled": {
                 "operation": state.operation,
-                "pinned": state.pinned,
+                "pinned": state.ruling.pinned,
                 "separations": state.ruling.ends_of_clusters,
-                "ends": state.separations if state.ruling.ends_of_levels else None,
-                "muted": state.muted,
-                "resolved_size": state.resolved_size,
-                "threshold": state.threshold,
-                "dismissed": state.dismissed,
-                "exemplars": [exemplar_document(one) for one in state.exemplars],
+                "ends": state.ruling.separations if state.ruling.ends_of_levels else None,
+                "muted": state.ruling.muted,
+                "resolved_size": state.ruling.resolved_size,
+                "threshold": state.ruling.threshold,
+                "dismissed": state.ruling.dismissed,
+                "exemplars": [exemplar_document(one) for one in state.ruling.exemplars],
                 "represented_by": _chosen_of(state),
             },
             "kept": state.kept_members or None,
@@ -125,10 +126,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         vector_sum=None if vector is None else _to_vector(vector.sum, vector.dimension),
         merged_into=read.merged_into,
         representative=read.representative,
-        represented_by=_to_chosen(read.ruled.represented_by, read.representative),
         own_representative=None if read.ruled.represented_by is None else read.ruled.represented_by.instead_of,
-        label=read.label,
-        route=read.route,
         created_at=read.created_at,
         last_seen_at=read.last_seen_at,
         model=read.model,
@@ -137,16 +135,21 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
             {(join.topic, join.partition): tuple(join.offsets) for join in read.in_flight.joins},
             tuple(read.in_flight.absorbed),
         ),
-        pinned=read.ruled.pinned,
-        separations=tuple(read.ruled.separations if read.ruled.ends is None else read.ruled.ends),
-        muted=read.ruled.muted,
-        resolved_size=read.ruled.resolved_size,
-        threshold=read.ruled.threshold,
-        dismissed=tuple(one for one in DISMISSIBLE if one in read.ruled.dismissed),
+        ruling=Ruling(
+            label=read.label,
+            route=read.route,
+            pinned=read.ruled.pinned,
+            separations=tuple(read.ruled.separations if read.ruled.ends is None else read.ruled.ends),
+            muted=read.ruled.muted,
+            resolved_size=read.ruled.resolved_size,
+            threshold=read.ruled.threshold,
+            dismissed=tuple(one for one in DISMISSIBLE if one in read.ruled.dismissed),
+            exemplars=tuple(_to_exemplar(one) for one in read.ruled.exemplars if one.kind in get_args(ConstraintKind)),
+            represented_by=_to_chosen(read.ruled.represented_by, read.representative),
+        ),
         operation=read.ruled.operation,
         features=_to_features(read.features),
         kept_members=read.kept or "",
-        exemplars=tuple(_to_exemplar(one) for one in read.ruled.exemplars if one.kind in get_args(ConstraintKind)),
     )
 
 
@@ -357,7 +360,7 @@ def read_chosen(document: object) -> ChosenQuestion | None:
 
 
 def _chosen_of(state: ClusterState) -> dict[str, object] | None:
-    document = chosen_document(state.represented_by)
+    document = chosen_document(state.ruling.represented_by)
     return document and {**document, "instead_of": state.own_representative}
 
 

@@ -223,7 +223,7 @@ class Catalogue:
         with self._guard:
             rows = {number: row for number in cluster_ids if (row := self._row_of.get(number)) is not None}
             states = {number: self._states[row] for number, row in rows.items()}
-        return {number: (state.separations, state.operation) for number, state in states.items()}
+        return {number: (state.ruling.separations, state.operation) for number, state in states.items()}
 
     def missing(self, up_to: int, most: int) -> list[int]:
         """The ids below `up_to` that no live cluster has, at most the newest so many."""

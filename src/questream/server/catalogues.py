@@ -86,7 +86,7 @@ class Catalogues:
             # More than the store keeps: it is read anew, with the states that it has by now.
             kept.missed_changes, kept.checked_at = True, -math.inf
             states = self._store.states(namespace, list(cluster_ids))
-            return {state.cluster_id: state.separations for state in states if state.merged_into is None}
+            return {state.cluster_id: state.ruling.separations for state in states if state.merged_into is None}
         known = kept.catalogue.separations({*cluster_ids, *(number for one in later for number in one.after)})
         found = {number: known[number][0] for number in cluster_ids if number in known}
         is_complete = True

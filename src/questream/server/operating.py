@@ -281,7 +281,7 @@ def id_was_given() -> Refused:
 
 def _named(state: ClusterState, naming: Naming) -> ClusterState:
     label, route = _names(state, naming)
-    return replace(state, label=label, route=route)
+    return replace(state, ruling=replace(state.ruling, label=label, route=route))
 
 
 def _names(state: ClusterState, naming: Naming) -> tuple[str | None, str | None]:
@@ -300,8 +300,7 @@ def _merged(survivor: ClusterState, loser: ClusterState, kept: ClusterState) -> 
     named = kept if kept.label or kept.route else loser
     return replace(
         survivor,
-        label=named.label,
-        route=named.route,
+        ruling=replace(survivor.ruling, label=named.label, route=named.route),
         size=survivor.size + loser.size,
         created_at=min(survivor.created_at, loser.created_at),
         last_seen_at=max(survivor.last_seen_at, loser.last_seen_at),

@@ -59,8 +59,8 @@ def as_document(state: ClusterState) -> dict[str, Any]:
         "model": state.model,
         "representative": state.representative,
         "status": state.status,
-        "muted": state.muted,
-        "pinned": state.pinned,
-        "threshold": state.threshold,
-        "represented_by": chosen_document(state.represented_by),
+        "muted": state.ruling.muted,
+        "pinned": state.ruling.pinned,
+        "threshold": state.ruling.threshold,
+        "represented_by": chosen_document(state.ruling.represented_by),
     }

@@ -124,7 +124,9 @@ def effect_on(mirror: Mirror, states: Collection[ClusterState], now: Rules, then
     compared = [state.cluster_id for state in largest if state.cluster_id in mirror.row_of]
     compared = compared[: max(1, most_pairs // max(1, mirror.count))]
     near, nearer = (_merges(mirror, compared, rules) for rules in (now, then))
-    kept = [(then.threshold_of(one.threshold), found) for one in states for found in _similarities(one.kept_members)]
+    kept = [
+        (then.threshold_of(one.ruling.threshold), found) for one in states for found in _similarities(one.kept_members)
+    ]
     return Effect(
         mirror.count,
         len(compared),

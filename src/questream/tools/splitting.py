@@ -53,7 +53,7 @@ def find_two_in_one(
     Of the 1,000 largest with eight questions the 40 are looked at whose questions are least alike. The mirror is held
     only while that is found out. Raises KafkaUnavailable, KafkaRefused and what the store raises.
     """
-    large = [one for one in states if one.size >= FEWEST_QUESTIONS and "split" not in one.dismissed]
+    large = [one for one in states if one.size >= FEWEST_QUESTIONS and "split" not in one.ruling.dismissed]
     large = sorted(large, key=lambda one: (-one.size, one.cluster_id))[:_LARGEST]
     with mirror() as held:
         wide = sorted((one for one in large if one.cluster_id in held.row_of), key=lambda one: _alikeness(held, one))

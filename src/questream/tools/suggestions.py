@@ -127,6 +127,6 @@ def _document(state: ClusterState) -> dict[str, Any]:
         "size": state.size,
         "label": state.label,
         "route": state.route,
-        "pinned": state.pinned,
+        "pinned": state.ruling.pinned,
         "representative": state.representative,
     }

@@ -270,7 +270,7 @@ class Operator:
         return Plan(lambda by: by.pin(number))
 
     def _unpin(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
-        pinned = [one.cluster_id for one in live if one.pinned]
+        pinned = [one.cluster_id for one in live if one.ruling.pinned]
         number = self._random.choice(pinned) if pinned else None
         return None if number is None else Plan(lambda by: by.unpin(number))
 
@@ -279,7 +279,7 @@ class Operator:
         return Plan(lambda by: by.mute(number))
 
     def _unmute(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
-        muted = [one.cluster_id for one in live if one.muted]
+        muted = [one.cluster_id for one in live if one.ruling.muted]
         number = self._random.choice(muted) if muted else None
         return None if number is None else Plan(lambda by: by.unmute(number))
 
@@ -288,7 +288,7 @@ class Operator:
         return Plan(lambda by: by.resolve(number))
 
     def _reopen(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
-        resolved = [one.cluster_id for one in live if one.resolved_size is not None]
+        resolved = [one.cluster_id for one in live if one.ruling.resolved_size is not None]
         number = self._random.choice(resolved) if resolved else None
         return None if number is None else Plan(lambda by: by.reopen(number))
 

@@ -117,8 +117,6 @@ def _states(settings: Settings, clusters: int, dimension: int) -> Iterator[tuple
                 vector_sum=random.standard_normal(dimension).astype(np.float32),
                 merged_into=None,
                 representative=f"question {number}",
-                label=None,
-                route=None,
                 created_at=1000,
                 last_seen_at=2000 + number,
                 model=_MODEL,

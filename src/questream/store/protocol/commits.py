@@ -10,13 +10,11 @@ from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import (
     UNNAMED,
+    UNRULED,
     CheckedBy,
-    ChosenQuestion,
     ClusterEvent,
     ClusterState,
     Decision,
-    Dismissible,
-    Exemplar,
     InFlight,
     Naming,
     Ruling,
@@ -176,35 +174,32 @@ class ClusterRow:
     cluster_id: int
     size: int
     revision: int
-    label: str | None
-    route: str | None
     created_at: int
     last_seen_at: int
     representative: str | None
     in_flight: InFlight = field(default_factory=InFlight)
-    pinned: bool = False
-    separations: tuple[str, ...] = ()
+    ruling: Ruling = UNRULED
     operation: int = 0
-    exemplars: tuple[Exemplar, ...] = ()
     kept_members: str = ""
-    muted: bool = False
-    resolved_size: int | None = None
-    represented_by: ChosenQuestion | None = None
     own_representative: str | None = None
-    threshold: float | None = None
-    dismissed: tuple[Dismissible, ...] = ()
 
     @property
-    def ruling(self) -> Ruling:
-        """What people decided of the cluster."""
-        return Ruling.of(self)
+    def label(self) -> str | None:
+        """The cluster's name, where people gave it one."""
+        return self.ruling.label
 
-    def with_representative(self, chosen: ChosenQuestion | None) -> ClusterRow:
-        """The row of a cluster that this question stands for, None for the one that opened it."""
-        own = self.representative if self.represented_by is None else self.own_representative
+    @property
+    def route(self) -> str | None:
+        """Where the cluster's questions go, where people said so."""
+        return self.ruling.route
+
+    def ruled(self, ruling: Ruling) -> ClusterRow:
+        """The row of the cluster once people have decided this of it."""
+        own = self.representative if self.ruling.represented_by is None else self.own_representative
+        chosen = ruling.represented_by
         if chosen is None:
-            return replace(self, representative=own, represented_by=None, own_representative=None)
-        return replace(self, representative=chosen.text, represented_by=chosen, own_representative=own)
+            return replace(self, representative=own, own_representative=None, ruling=ruling)
+        return replace(self, representative=chosen.text, own_representative=own, ruling=ruling)
 
     def state(
         self,

@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,30 +96,37 @@ def _number(raw: bytes | None) -> int:
 
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
-    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept = fields[:12]
-    ruling, operation = parse_ruled(ruled)
+    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept, chosen = (
+        fields
+    )
+    ruling, operation = _parse_ruling(label, route, ruled, exemplars, chosen)
     row = ClusterRow(
         cluster_id,
         int(size),
         int(revision),
-        _text(label),
-        _text(route),
         int(created),
         int(seen),
         _text(representative),
         parse_in_flight(joins, absorbed),
-        ruling.pinned,
-        ruling.separations,
-        operation,
-        parse_exemplars(exemplars),
-        _text(kept) or "",
-        ruling.muted,
-        ruling.resolved_size,
-        threshold=ruling.threshold,
-        dismissed=ruling.dismissed,
+        operation=operation,
+        kept_members=_text(kept) or "",
     )
-    chosen = parse_represented(fields[12])
-    return row if chosen is None else row.with_representative(chosen)
+    return row.ruled(ruling)
+
+
+def _parse_ruling(
+    label: bytes | None, route: bytes | None, ruled: bytes | None, exemplars: bytes | None, represented: bytes | None
+) -> tuple[Ruling, int]:
+    """All that people decided of a cluster, and the number of the last operation that did."""
+    ruling, operation = parse_ruled(ruled)
+    whole = replace(
+        ruling,
+        label=_text(label),
+        route=_text(route),
+        exemplars=parse_exemplars(exemplars),
+        represented_by=parse_represented(represented),
+    )
+    return whole, operation
 
 
 _RESOLVED = re.compile(r"r(\d+)")
@@ -291,15 +299,15 @@ def state_fields(state: ClusterState) -> dict[str, str]:
         "route": state.route,
         "created": state.created_at,
         "seen": state.last_seen_at,
-        "representative": state.representative if state.represented_by is None else state.own_representative,
-        "represented": represented_text(state.represented_by) or None,
+        "representative": state.representative if state.ruling.represented_by is None else state.own_representative,
+        "represented": represented_text(state.ruling.represented_by) or None,
         "merged_into": state.merged_into,
         "labelled": state.revision if state.event == "labelled" else None,
         "joins": _joins_text(state.in_flight),
         "absorbed": " ".join(map(str, state.in_flight.absorbed)) or None,
         "ruled": f"{state.operation} {ruling_text(state.ruling)}" if state.operation else None,
         "features": features_text(state.features),
-        "exemplars": exemplars_text(state.exemplars) or None,
+        "exemplars": exemplars_text(state.ruling.exemplars) or None,
         "kept": state.kept_members or None,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
@@ -309,8 +317,8 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
     representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars, kept = fields[8:18]
-    chosen = parse_represented(fields[18])
-    ruling, operation = parse_ruled(ruled)
+    ruling, operation = _parse_ruling(label, route, ruled, exemplars, fields[18])
+    chosen = ruling.represented_by
     event: ClusterEvent = "updated"
     if retired is not None:
         event = "retired"
@@ -332,24 +340,15 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         vector_sum=None if vector_sum is None else from_bytes(vector_sum),
         merged_into=None if merged_into is None else int(merged_into),
         representative=_text(representative) if chosen is None else chosen.text,
-        represented_by=chosen,
         own_representative=None if chosen is None else _text(representative),
-        label=_text(label),
-        route=_text(route),
         created_at=_number(created),
         last_seen_at=_number(seen),
         model=model,
         revision=_number(revision),
         in_flight=parse_in_flight(joins, absorbed),
-        pinned=ruling.pinned,
-        separations=ruling.separations,
-        muted=ruling.muted,
-        resolved_size=ruling.resolved_size,
-        threshold=ruling.threshold,
-        dismissed=ruling.dismissed,
+        ruling=ruling,
         operation=operation,
         features=parse_features(features),
-        exemplars=parse_exemplars(exemplars),
         kept_members=_text(kept) or "",
     )
 

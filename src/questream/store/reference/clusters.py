@@ -24,12 +24,12 @@ class MemoryClusters(MemoryBase):
             if cluster.retired:
                 raise KeyError(cluster_id)
             old = cluster.cluster_row
-            cluster.cluster_row = replace(
-                old,
+            ruling = replace(
+                old.ruling,
                 label=old.label if label is None else label or None,
                 route=old.route if route is None else route or None,
-                revision=old.revision + 1,
             )
+            cluster.cluster_row = replace(old, ruling=ruling, revision=old.revision + 1)
             cluster.labelled = True
             state.outbox[old.cluster_id] = self._clock()
             return state_of(namespace, state, old.cluster_id)

@@ -222,7 +222,7 @@ class MemoryCommits(MemoryMerging):
         cluster = state.clusters.get(update.cluster_id)
         if cluster is None:
             cluster_row = ClusterRow(
-                update.cluster_id, 0, 0, None, None, update.seen_at, update.seen_at, update.representative or None
+                update.cluster_id, 0, 0, update.seen_at, update.seen_at, update.representative or None
             )
             cluster = state.clusters[update.cluster_id] = Cluster(cluster_row, 0, None)
             state.next_id = max(state.next_id, update.cluster_id + 1)

@@ -39,9 +39,9 @@ class MemoryMerging(MemoryBase):
             loser.vector_sum,
             loser.features,
             lost.kept_members,
-            tuple(one.name for one in lost.exemplars),
+            tuple(one.name for one in lost.ruling.exemplars),
             replace(kept.ruling, exemplars=(), represented_by=None),
-            tuple(one.name for one in kept.exemplars),
+            tuple(one.name for one in kept.ruling.exemplars),
             kept.kept_members,
         )
         state.remains.pop(lost.cluster_id, None)
@@ -55,14 +55,9 @@ class MemoryMerging(MemoryBase):
         survivor.members, survivor.vector_sum = merge.members, merge.vector_sum
         survivor.features, loser.features = merge.kept or survivor.features, b""
         survivor.cluster_row = replace(
-            kept.with_representative(ruling.represented_by),
+            kept.ruled(ruling),
             size=kept.size + lost.size,
             revision=kept.revision + 1,
-            label=ruling.label,
-            route=ruling.route,
-            pinned=ruling.pinned,
-            separations=ruling.separations,
-            exemplars=ruling.exemplars,
             operation=max(kept.operation, lost.operation),
             created_at=min(kept.created_at, lost.created_at),
             last_seen_at=max(kept.last_seen_at, lost.last_seen_at),
@@ -73,7 +68,11 @@ class MemoryMerging(MemoryBase):
         loser.members, loser.vector_sum, loser.merged_into = 0, None, merge.survivor
         loser.merged_at = survivor.cluster_row.last_seen_at
         loser.cluster_row = replace(
-            lost, revision=lost.revision + 1, in_flight=InFlight(), exemplars=(), kept_members=""
+            lost,
+            revision=lost.revision + 1,
+            in_flight=InFlight(),
+            ruling=replace(lost.ruling, exemplars=()),
+            kept_members="",
         )
         state.outbox[merge.survivor] = state.outbox[merge.loser] = self._clock()
         return AppliedMerge(merge, survivor.cluster_row, loser.cluster_row)
@@ -96,7 +95,7 @@ def merged_changes(merge: Merge, survivor: ClusterRow) -> list[Change]:
     """What the log says of a merge."""
     return [
         ClusterRemoved(merge.loser),
-        ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, survivor.exemplars or None),
+        ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, survivor.ruling.exemplars or None),
     ]
 
 

@@ -85,14 +85,13 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 is_named = (row.label, row.route) != (after.label, after.route)
                 cluster = state.clusters[i]
                 cluster.cluster_row = replace(
-                    row.with_representative(after.represented_by),
-                    **after.by_field(),
+                    row.ruled(after),
                     operation=number,
                     revision=row.revision + 1,
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
-                binds = (row.exemplars, row.threshold) != (after.exemplars, after.threshold)
+                binds = (row.ruling.exemplars, row.ruling.threshold) != (after.exemplars, after.threshold)
                 is_moved = binds or i in proposed.opens or proposed.forgets is not None
                 if is_moved and cluster.vector_sum is not None and not (merge or part):
                     changes.append(cluster.moved(i, cluster.features or None if i in proposed.opens else None))
@@ -145,7 +144,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
     def _open(self, state: Namespace, cluster_id: int, opened: OpenedCluster) -> ClusterRow:
         """A cluster of no question."""
         at = opened.opened_at
-        row = ClusterRow(cluster_id, 0, 0, None, None, at, at, opened.representative or None)
+        row = ClusterRow(cluster_id, 0, 0, at, at, opened.representative or None)
         state.clusters[cluster_id] = Cluster(row, opened.members, opened.vector_sum, features=opened.features)
         state.next_id = cluster_id + 1
         state.outbox[0] = self._clock()
@@ -157,9 +156,9 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
 
     def _erase_texts(self, state: Namespace, forgets: Forgetting, number: int) -> None:
         for i in forgets.cluster_ids:
-            row = replace(
-                state.clusters[i].cluster_row, representative=None, represented_by=None, own_representative=None
-            )
+            known = state.clusters[i].cluster_row
+            ruling = replace(known.ruling, represented_by=None)
+            row = replace(known, representative=None, own_representative=None, ruling=ruling)
             is_alias = i != forgets.cluster_id
             state.clusters[i].cluster_row = replace(row, kept_members="", revision=row.revision + is_alias)
             state.outbox[i] = self._clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from questream.clustering.mirror import ClusterRemoved
-from questream.domain import InFlight, Ruling
+from questream.domain import UNRULED, InFlight
 from questream.store.reference.base import MemoryBase
 from questream.store.reference.state import Cluster, Namespace, let_go_of_remains, members_of, recovery_needed
 from questream.store.retention import Due, Index, Retention, Retired, due_by_age, due_for_room, excess
@@ -60,17 +60,9 @@ class MemoryRetirement(MemoryBase):
             old,
             revision=old.revision + 1,
             representative=None,
-            represented_by=None,
             own_representative=None,
-            label=None,
-            route=None,
             in_flight=InFlight(),
-            pinned=False,
-            separations=(),
-            muted=False,
-            resolved_size=None,
-            threshold=None,
-            dismissed=(),
+            ruling=UNRULED,
             operation=0,
             kept_members="",
         )
@@ -84,4 +76,4 @@ class MemoryRetirement(MemoryBase):
 
 
 def _is_kept(cluster: Cluster) -> bool:
-    return cluster.cluster_row.ruling != Ruling()
+    return cluster.cluster_row.ruling != UNRULED

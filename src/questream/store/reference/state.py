@@ -46,7 +46,9 @@ class Cluster:
         """Its centroid and ruling in an entry of the log; `kept` as there."""
         assert self.vector_sum is not None  # noqa: S101 - what has none was merged or retired, and moves no more
         row = self.cluster_row
-        return ClusterMoved(cluster_id, self.members, self.vector_sum, kept, row.exemplars, row.threshold or 0.0)
+        return ClusterMoved(
+            cluster_id, self.members, self.vector_sum, kept, row.ruling.exemplars, row.ruling.threshold or 0.0
+        )
 
 
 @dataclass(slots=True)
