@@ -169,7 +169,7 @@ class KafkaSettings(Group):
     """How to reach Kafka, and which topics to use."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_check_servers), Allowed("host:port, several between commas")] = (
-        Field(default="127.0.0.1:9092", description="Brokers to ask first, `host:port`, several between commas.")
+        Field(default="127.0.0.1:9092", description="Bootstrap brokers, `host:port`, several between commas.")
     )
     client: Client = Field(
         default="kafka-python",
@@ -195,33 +195,32 @@ class KafkaSettings(Group):
     )
     operation_topic: Topic = Field(
         default="cluster-operations",
-        description="Topic that keeps for ever what people decided of clusters; where there is none, Redis alone does.",
+        description="Topic of operations, with unlimited retention; without it, Redis alone keeps them.",
     )
     correction_topic: Topic = Field(
         default="question-corrections",
-        description="Topic that says which decided questions an operation moved to another cluster.",
+        description="Topic of corrections: decided questions that an operation moved to another cluster.",
     )
     worker_id: Annotated[str | None, _TOPIC_WORDS] = Field(
         default=None,
         pattern=TOPIC_PATTERN,
         description=(
-            "Name of this worker, unique in its group; unset: host name and a random part. With a name that it keeps, a"
-            " worker that is started again ends the transaction that a crash left open, and readers need not wait for"
-            " its time-out."
+            "Name of this worker, unique in its group; unset: host name and a random part. With a fixed name, a"
+            " restarted worker ends the transaction that a crash left open, and readers need not wait for its time-out."
         ),
     )
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         default="earliest",
-        description="Where a group starts that has committed nothing in the topic; a later partition is read whole.",
+        description="Where a group without offsets starts; partitions added later are read from their beginning.",
     )
     session_timeout_seconds: float = Field(
-        default=45.0, ge=1, le=1800, description="Silence, in seconds, after which the group gives up a worker."
+        default=45.0, ge=1, le=1800, description="Seconds without a heartbeat after which the group removes a worker."
     )
     max_poll_interval_seconds: float = Field(
         default=300.0,
         ge=1,
         le=86400,
-        description="Time between two polls, in seconds, after which a worker counts as stuck.",
+        description="Seconds between two polls after which the group removes a worker as stuck.",
     )
     transaction_timeout_seconds: float = Field(
         default=30.0,
@@ -233,10 +232,10 @@ class KafkaSettings(Group):
         default=60.0,
         ge=1,
         le=3600,
-        description="Seconds that a call to the broker may take before the client is given up.",
+        description="Seconds that a call to the broker may take before the client is closed.",
     )
     compression: Literal["none", "gzip", "lz4", "zstd", "snappy"] = Field(
-        default="lz4", description="Compression of published records; whatever producers use is read."
+        default="lz4", description="Compression of published records; records of the input topic may have any."
     )
     max_unpacked_bytes: int = Field(
         default=67_108_864,
@@ -258,17 +257,17 @@ class KafkaSettings(Group):
 
 
 class RedisSettings(Group):
-    """How to reach Redis, where the clusters live."""
+    """How to reach Redis, which stores the clusters."""
 
     url: RedisUrl = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="`redis://`, `rediss://` (TLS) or `unix://`, with user, password and database where needed. "
-        "In mode `cluster` any node's; in mode `sentinel` its user, password and database alone are used.",
+        "In mode `cluster` the URL of any node; in mode `sentinel` only its user, password and database are used.",
     )
     url_file: Path | None = Field(default=None, description="File that holds `url`.")
-    password: SecretStr | None = Field(default=None, description="Password, where it is not part of `url`.")
+    password: SecretStr | None = Field(default=None, description="Password, if it is not part of `url`.")
     password_file: Path | None = Field(default=None, description="File that holds `password`.")
-    mode: Literal["single", "sentinel", "cluster"] = Field(default="single", description="What `url` leads to.")
+    mode: Literal["single", "sentinel", "cluster"] = Field(default="single", description="Kind of Redis at `url`.")
     sentinels: Annotated[list[HostPort], BeforeValidator(_split), Allowed("a list of host:port")] = Field(
         default_factory=list, description="Sentinels to ask for the master, `host:port` each."
     )
@@ -284,10 +283,10 @@ class RedisSettings(Group):
     ] = Field(
         default=DEFAULT_PREFIX,
         pattern=NAMESPACE_PATTERN,
-        description="What all keys begin with, before a colon: streams that share a Redis have one each.",
+        description="Prefix of all keys, before a colon; each stream that shares a Redis needs its own.",
     )
     timeout_seconds: float = Field(
-        default=5.0, ge=0.01, le=300, description="Seconds to wait for a connection, and for each answer."
+        default=5.0, ge=0.01, le=300, description="Seconds to wait for a connection, and for each reply."
     )
     options: Options = Field(
         default_factory=dict, description="Any other connection setting of redis-py, by its name there."
@@ -326,11 +325,13 @@ class ModelSettings(Group):
         default=False, description="Whether you accept the licence of a model that restricts its use."
     )
     device: Annotated[str, Allowed("auto, cpu, cuda, cuda:1, mps or another of torch's device names")] = Field(
-        default="auto", pattern=r"^[a-z]+(:[0-9]+)?$", description="Where it runs; `auto`: a GPU if there is one."
+        default="auto",
+        pattern=r"^[a-z]+(:[0-9]+)?$",
+        description="Device that the model runs on; `auto`: a GPU if there is one.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="Number format of the forward pass; `auto`: bfloat16 where the device is fast with it.",
+        description="Number format of the forward pass; `auto`: bfloat16 if the device is fast with it.",
     )
     processes: int = Field(
         default=1,
@@ -347,7 +348,7 @@ class ModelSettings(Group):
         ge=0,
         le=1,
         description="Largest share of a text's words, punctuation apart, that the model's tokenizer may not know; a "
-        "text with more is dead-lettered, since all such texts look alike to the model. 1: none is.",
+        "text with more is dead-lettered, since all such texts look alike to the model. 1: no limit.",
     )
 
     @property
@@ -360,7 +361,7 @@ class ModelSettings(Group):
 
 
 class ClusterSettings(Group):
-    """What makes two questions the same."""
+    """When two questions are the same, and how long clusters are kept."""
 
     namespace: Annotated[
         str, Allowed("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
@@ -375,7 +376,7 @@ class ClusterSettings(Group):
         "each of them says so. Without it a worker refuses a namespace of another stream.",
     )
     similarity: Literal["centred", "cosine"] = Field(
-        default="centred", description="`centred` takes the stream's mean embedding off first; `cosine` does not."
+        default="centred", description="`centred` subtracts the stream's mean embedding first; `cosine` does not."
     )
     linkage: Literal["adaptive", "average", "centroid", "first"] = Field(
         default="adaptive",
@@ -397,7 +398,7 @@ class ClusterSettings(Group):
         default=None, ge=-1, le=1, description="Least similarity to join a cluster; overrides `granularity`."
     )
     merge_threshold: float | None = Field(
-        default=None, ge=-1, le=1, description="Least similarity of two clusters to merge; unset: that of joining."
+        default=None, ge=-1, le=1, description="Least similarity of two clusters to merge; unset: the same as to join."
     )
     centroid_members: int = Field(
         default=256,
@@ -412,10 +413,13 @@ class ClusterSettings(Group):
         description="Questions that the stream's mean learns from before it is frozen.",
     )
     keep_texts: bool = Field(
-        default=True, description="Whether the first question of each cluster is kept to show for it."
+        default=True, description="Whether the text of each cluster's first question is stored, as its representative."
     )
     log_entries: int = Field(
-        default=8192, ge=1, le=10_000_000, description="Changes kept for other workers; one further behind reloads."
+        default=8192,
+        ge=1,
+        le=10_000_000,
+        description="Changes kept in the log for other workers; one further behind loads its clusters again.",
     )
     log_bytes: int = Field(
         default=2_147_483_648,
@@ -429,21 +433,21 @@ class ClusterSettings(Group):
         default=None,
         ge=1,
         le=_CENTURY_SECONDS,
-        description="Seconds of stream time (the newest record timestamp, never the clock) after which a cluster that "
-        "no question came to is retired; one with a label or a route stays; unset: for ever.",
+        description="Seconds of stream time (the newest record timestamp, never the clock) after which a cluster "
+        "without new questions is retired, unless it has a label or a route; unset: never.",
     )
     singleton_retention_seconds: float | None = Field(
         default=None,
         ge=1,
         le=_CENTURY_SECONDS,
         description="Seconds of stream time after which a cluster of a single question is retired, in the same way; "
-        "unset: as any other.",
+        "unset: as `retention_seconds`.",
     )
     undo_seconds: float = Field(
         default=604_800,
         ge=0,
         le=_CENTURY_SECONDS,
-        description="Seconds for which a merge can be undone, of the last 1,000 of a namespace; 0: none can.",
+        description="Seconds for which a merge can be undone, among the last 1,000 of a namespace; 0: none can.",
     )
     alias_retention_seconds: float | None = Field(
         default=None,
@@ -483,7 +487,7 @@ class ClusterSettings(Group):
 
 
 class JudgeSettings(Group):
-    """The second look at near clusters: what similarity does not see."""
+    """The second look at near clusters, for differences that similarity does not show."""
 
     features: bool = Field(
         default=True,
@@ -509,12 +513,12 @@ class JudgeSettings(Group):
         default=0.5,
         ge=0.01,
         le=0.99,
-        description="Probability of the cross-encoder from which on two texts are the same.",
+        description="Least probability of the cross-encoder at which two texts are the same.",
     )
 
 
 class RoutingSettings(Group):
-    """When a decision has the route of its cluster."""
+    """Which decisions carry the route of their cluster."""
 
     precision: float | None = Field(
         default=None,
@@ -528,7 +532,7 @@ class RoutingSettings(Group):
 class LevelSettings(Group):
     """Intents and topics: groups of the clusters, which a worker finds anew from time to time beside the stream."""
 
-    enabled: bool = Field(default=True, description="Whether they are found; those that were found stay.")
+    enabled: bool = Field(default=True, description="Whether intents and topics are computed; existing ones stay.")
     max_clusters: int = Field(
         default=10_000,
         ge=2,
@@ -548,7 +552,7 @@ class LevelSettings(Group):
 
 
 class NamespaceSettings(Group):
-    """Which namespaces a record may begin; what is beyond it is dead-lettered. Those that are there go on."""
+    """Which namespaces a record may open; records of others are dead-lettered. Existing namespaces are not limited."""
 
     max: int = Field(
         default=10_000,
@@ -568,7 +572,7 @@ class NamespaceSettings(Group):
 
 
 class InputSettings(Group):
-    """What a record of the input topic looks like, and what of its text is the question."""
+    """The form of records of the input topic, and the part of a text that is the question."""
 
     format: Format = Field(
         default="auto", description="Format of values; `auto` recognises JSON, CloudEvents and text record by record."
@@ -636,7 +640,7 @@ class InputSettings(Group):
 
 
 class MetricsSettings(Group):
-    """Where Prometheus and health checks ask."""
+    """The HTTP endpoint for Prometheus and health checks."""
 
     host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on; `::` for IPv6 too.")  # noqa: S104 - scraped from other hosts
     port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
@@ -695,13 +699,13 @@ class ServeSettings(Group):
 
 
 class EventSettings(Group):
-    """What counts as an event of a cluster."""
+    """Detection of events of clusters."""
 
     false_alarms_per_day: float = Field(
         default=2.0,
         ge=0.01,
         le=1000,
-        description="How many events without a cause a namespace can bear in a day; with fewer an event comes later.",
+        description="Mean number of events without a cause in a namespace per day; with fewer, events come later.",
     )
     asker: Literal["key", "question"] = Field(
         default="key",
@@ -739,7 +743,7 @@ class WebhookSettings(Group):
     )
     url: Annotated[
         SecretStr | None, AfterValidator(_check_optional(_check_http_url)), Allowed("a URL of http:// or https://")
-    ] = Field(default=None, description="Where events are sent to; it may be a secret, as that of Slack is.")
+    ] = Field(default=None, description="Address that events are sent to; it may be a secret, as that of Slack is.")
     url_file: Path | None = Field(default=None, description="File that holds `url`.")
     secret: Annotated[
         SecretStr | None,
@@ -747,12 +751,12 @@ class WebhookSettings(Group):
         Allowed("whsec_ and 24 to 64 bytes in base64; several with blanks between"),
     ] = Field(
         default=None,
-        description="What requests are signed with, as Standard Webhooks has it; several while it is changed. Unset: "
-        "they are not signed.",
+        description="Secret that signs requests, by Standard Webhooks; several, with blanks between, while it is "
+        "changed. Unset: no signature.",
     )
     secret_file: Path | None = Field(default=None, description="File that holds `secret`.")
     body: Literal["cloudevent", "slack"] = Field(
-        default="cloudevent", description="What is sent: the event as its topic holds it, or a message of Slack."
+        default="cloudevent", description="Body of a request: the event of the topic, or a message for Slack."
     )
     kinds: Annotated[
         list[EventKindName],
@@ -819,7 +823,7 @@ class NameSettings(Group):
 
 
 class LogSettings(Group):
-    """What is logged, to stderr."""
+    """Logging, to stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severity that is logged."
@@ -844,10 +848,10 @@ class Settings(Group):
         ge=65_536,
         le=1_073_741_824,
         description="Most bytes of keys, values and header values in a micro-batch; one record may be larger. A "
-        "worker's memory follows it: about ten such batches are in its queues, fetches and transactions at once.",
+        "worker's memory depends on it: about ten such batches are in its queues, fetches and transactions at once.",
     )
     shutdown_seconds: float = Field(
-        default=30.0, ge=0, le=3600, description="Seconds that the batch in hand gets to finish after SIGTERM."
+        default=30.0, ge=0, le=3600, description="Seconds in which the batch in hand has to finish after SIGTERM."
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
