@@ -87,6 +87,11 @@ MAILS = {
     "notice that asks back": (
         f"Hi,\n\n{QUESTION}\n\nThanks\nAnna\n\nDo you really need to print this? Consider the environment.\n\nNorthwind"
     ),
+    "salutation by a name in small letters": f"Hello seb,\n\n{QUESTION}\n\nCheers\nkev",
+    "salutation of many": f"Dear Ms Hilary Tang and the whole support team,\n\n{QUESTION}\n\nThanks\nAnna",
+    "closing without a comma": f"Hallo,\n\n{QUESTION}\n\nMit lieben Grüßen\nAnna Meyer",
+    "French title in a signature": f"{QUESTION}\n\n--\nAnna\nChef de la logistique\nLigne directe : 03 84 00 01 23",
+    "notice about trees": f"Hi,\n\n{QUESTION}\n\nAnna\n\nPlease think of the trees before you print.",
     "HTML with a style and a script": f"<style>p {{color: red}}</style><script>ask('x?')</script><p>{QUESTION}</p>",
 }
 
@@ -149,6 +154,46 @@ def test_a_line_without_markup_stays_to_the_byte(text: str) -> None:
 def test_sentences_that_do_not_say_what_it_is_about_are_left_out(said: str) -> None:
     for mail in (f"Hi Tom,\n\n{said} {QUESTION}\n\nBest regards\nAnna", f"Hello,\n{said}\n\n{QUESTION}"):
         assert without_frame(mail) == QUESTION
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This is my third email.",
+        "I have already spoken to two of your colleagues.",
+        "Love your product by the way.",
+        "What do you suggest?",
+        "Please call me back if that is easier.",
+        "(Booking 48120, made on Friday)",
+        "Das ist schon meine dritte Mail.",
+        "Was raten Sie mir?",
+        "Bitte antworten Sie so schnell wie möglich.",
+        "C'est mon troisième message.",
+        "Que me conseillez-vous ?",
+        "J'ai un petit souci.",
+        "Este es mi tercer correo.",
+        "¿Qué me aconsejan?",
+        "Ya lo he hablado con dos compañeros suyos.",
+    ],
+)
+def test_what_is_said_of_the_mail_itself_is_left_out_wherever_it_stands(said: str) -> None:
+    for mail in (
+        f"Hi Tom,\n\nMy card was declined twice this morning. {said} Can you unblock it?\n\nBest regards\nAnna",
+        f"Hi Tom,\n\n{said} {QUESTION}\n\nBest regards\nAnna",
+        f"Hi Tom,\n\n{QUESTION} {said}\n\nBest regards\nAnna",
+    ):
+        assert without_frame(mail) == QUESTION
+
+
+def test_a_number_is_left_out_behind_a_sentence_that_stays() -> None:
+    mail = f"Hello,\n\nMy flat is in Rome. Order no. 48120\n{QUESTION}\n\nThanks\nAnna"
+    assert without_frame(mail) == f"My flat is in Rome.\n{QUESTION}"
+
+
+@pytest.mark.parametrize("announced", ["Cancel these:", "Bitte stornieren Sie:", "À annuler :", "Hay que anular:"])
+def test_a_number_that_a_colon_announces_is_kept(announced: str) -> None:
+    asked = f"{announced}\nOrder 48120\nOrder 48121"
+    assert without_frame(f"Hello,\n\n{asked}\n\nBest regards\nAnna") == asked
 
 
 @pytest.mark.parametrize("line", ["Customer no. 48120", "Auftrag Nr. 48120", "Référence : 48120", "Pedido n.º 48120"])

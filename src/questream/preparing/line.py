@@ -37,6 +37,11 @@ _JOINT = re.compile(r"[-'.]")
 _MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
 _QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
+# Before a digit it is rather an abbreviation, such as "Order no. 4711". A remark in brackets ends by itself, and a
+# Spanish question says where it begins.
+_BETWEEN_SENTENCES = re.compile(
+    r"(?<=[.!?])\s+(?!\d)|(?<=\))\s+(?=[A-Z\u00c0-\u00d6\u00d8-\u00de])|\s+(?=[\u00bf\u00a1])"
+)
 
 
 class Line:
@@ -139,15 +144,17 @@ class Line:
     def closing(self) -> bool:
         """Whether it is a closing, with a name perhaps: "Thanks, Anna", not "Thanks for looking into my refund"."""
         count = phrases().closings.begin(self.words)
-        if not count and (self.text[-1:] != "," or len(self.words) > NAME_WORDS):
+        if self.asks or len(self.words) > (count + 4 if count else NAME_WORDS):
             return False
-        if self.asks:
-            return False
-        if count and len(self.words) <= count + 4 and only_names(self.written[count:]):
+        if count and only_names(self.written[count:]):
             return True
-        if self.text[-1:] != "," or len(self.words) > NAME_WORDS:
+        if len(self.words) > NAME_WORDS:
             return False
-        # In other words than those that are known, such as "Warm wishes from Rome,".
+        # In other words than those that are known, such as "With fond regards" or "Warm wishes from Rome,".
+        if not phrases().regards.isdisjoint(self.words) and _is_courtesy(self.words):
+            return True
+        if self.text[-1:] != ",":
+            return False
         return self.courteous or (
             not self.own
             and any(
@@ -180,10 +187,9 @@ class Line:
         """Whether it is a name alone."""
         return len(self.text.split()) <= 3 and not self.says and all(map(_is_name, self.written))
 
-    def first_sentence(self) -> int:
-        """Where its first sentence ends."""
-        found = _SENTENCE.match(self.text[:_LOOKED_AT])
-        return len(self.text) if found is None else found.end()
+    def sentences(self, most: int) -> list[str]:
+        """Its sentences, so many of them; the last has what follows it."""
+        return _BETWEEN_SENTENCES.split(self.text, most - 1) if most > 1 else [self.text]
 
     def last_sentence(self) -> int:
         """Where its last sentence begins."""
@@ -197,10 +203,10 @@ def _is_courtesy(words: list[str]) -> bool:
     at = courtesies = 0
     while at < len(words):
         count = known.courtesies.begin(words[at : at + _COURTESY_WORDS])
-        if not count and words[at] not in known.small:
+        if not count and words[at] not in known.small and words[at] not in known.regards:
             # Nearly every sentence that says something ends here, at one of its first words.
             return False
-        courtesies += count > 0
+        courtesies += count > 0 or words[at] in known.regards
         at += count or 1
     return courtesies > 0
 
@@ -223,5 +229,7 @@ def _is_name(word: str) -> bool:
 def _is_sentence(text: str) -> bool:
     """Whether so many of its words are in lower case that it is no name, title or address."""
     words = [word.rstrip(".,!") for word in text.split()]
-    count = sum(word.isalpha() and word[0].islower() for word in words)
+    # "Head of the workshop", "3 quai du Canal".
+    fillers = phrases().fillers
+    count = sum(word.isalpha() and word[0].islower() and word not in fillers for word in words)
     return count >= _SENTENCE_WORDS - (text[-1:] in ".!")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 from questream.preparing.line import NAME_WORDS, SHORT_WORDS, TICKET_NUMBER, Line, only_names, words_of
 from questream.preparing.phrases import asks_in, phrases
@@ -16,7 +16,7 @@ from questream.preparing.phrases import asks_in, phrases
 MOST_LINES = 400
 _SIGNATURE_LINES = 16
 _SUBJECT_WORDS = 3
-# Above and below the question; each that goes has a line of any length copied.
+# Sentences that are looked at, as a text may be of nothing but short ones.
 _MOST_ASIDES = 400
 
 _REPLY_PREFIX = re.compile(r"(?:(?:re|aw|wg|fw|fwd|rv|tr|antw|sv|vs)(?:\[\d+\])?:\s*)+", re.IGNORECASE)
@@ -169,8 +169,8 @@ def _without_greeting(lines: list[Line]) -> list[Line]:
     first, count = lines[0], phrases().greetings.begin(lines[0].words)
     if not count:
         return lines
-    named = only_names(first.written[count:]) or _is_salutation(first, lines[1:2])
-    alone = not first.asks and len(first.words) <= count + NAME_WORDS and named
+    named = only_names(first.written[count:]) or _is_salutation(first, count, lines[1:2])
+    alone = not first.asks and len(first.words) <= count + SHORT_WORDS and named
     if (
         alone
         and len(lines) > 1
@@ -185,35 +185,53 @@ def _without_greeting(lines: list[Line]) -> list[Line]:
     return lines
 
 
-def _is_salutation(line: Line, below: list[Line]) -> bool:
-    """Whether it has the form of one, such as "Hello bank team,", with nothing below: the last word is for people."""
-    form = line.text[-1] in ",:" and "," not in line.text[:-1] and bool(below) and below[0].blank
-    return form and not line.says and only_names(line.written[-1:])
+def _is_salutation(line: Line, count: int, below: list[Line]) -> bool:
+    """Whether it has the form of one, with nothing below: "Hi tom,", or "Hello bank team,", the last for people."""
+    form = line.text[-1] in ",:" and bool(below) and below[0].blank and not line.says
+    one_word = len(line.words) == count + 1
+    return form and (one_word or ("," not in line.text[:-1] and only_names(line.written[-1:])))
 
 
 def _without_asides(lines: list[Line]) -> list[Line]:
-    """Without the sentences around it that do not say what it is about, such as "I hope this mail finds you well."."""
-    kept = _trimmed(lines)
-    for _ in range(_MOST_ASIDES):
-        if not kept:
-            return lines
-        rest = _BLANK
-        if not kept[0].aside:
-            end = kept[0].first_sentence()
-            rest = Line(kept[0].text[end:])
-            if rest.blank or not Line(kept[0].text[:end]).aside:
-                break
-        kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
+    """Without the sentences that do not say what it is about, such as "I hope this mail finds you well."."""
+    kept = _trimmed(_without_aside_sentences(lines))
     for _ in range(_MOST_ASIDES):
         if not kept:
             return lines
         begin = 0 if kept[-1].aside else kept[-1].last_sentence()
         last = Line(kept[-1].text[begin:])
-        if not (last.aside or last.closing):
+        if not (last.aside or last.closing) or (last.reference and _is_announced(kept[:-1])):
             break
         rest = Line(kept[-1].text[:begin])
         kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
     return kept or lines
+
+
+def _without_aside_sentences(lines: list[Line]) -> list[Line]:
+    kept: list[Line] = []
+    looked_at = 0
+    for line in lines:
+        if line.blank or looked_at >= _MOST_ASIDES:
+            kept.append(line)
+            continue
+        sentences = line.sentences(_MOST_ASIDES - looked_at)
+        looked_at += len(sentences)
+        if len(sentences) == 1 or line.aside:
+            if not line.aside or (line.reference and _is_announced(kept)):
+                kept.append(line)
+            continue
+        said = [sentence for sentence in sentences if not Line(sentence).aside]
+        if len(said) == len(sentences):
+            kept.append(line)
+        elif said:
+            kept.append(Line(" ".join(said)))
+    return kept
+
+
+def _is_announced(above: list[Line]) -> bool:
+    """Whether a number below these lines is of a list that is asked about, such as "Please cancel these:"."""
+    said = next(dropwhile(lambda line: line.blank or line.reference, reversed(above)), None)
+    return said is not None and said.text[-1] == ":"
 
 
 def _without_notices(lines: list[Line]) -> list[Line]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from questream.settings import InputSettings
 
 # What becomes of a mail has a version: another may give another text, and vectors of the two are not alike.
-_MAIL = "mail-1"
+_MAIL = "mail-2"
 
 
 def without_frame(text: str) -> str:
