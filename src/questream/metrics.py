@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from questream.events.detector import KINDS
@@ -23,183 +25,133 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.consumed = Counter("questream_consumed", "Records read from the input topic.", registry=registry)
-        self.published = Counter(
-            "questream_published", "Decisions published and acknowledged by Kafka.", registry=registry
-        )
-        self.dead_lettered = Counter(
-            "questream_dead_lettered", "Records sent to the dead-letter topic.", ["reason"], registry=registry
-        )
-        self.passed_over = Counter(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        info = partial(Info, registry=registry)
+        self.consumed = counter("questream_consumed", "Records read from the input topic.")
+        self.published = counter("questream_published", "Decisions published and acknowledged by Kafka.")
+        self.dead_lettered = counter("questream_dead_lettered", "Records sent to the dead-letter topic.", ["reason"])
+        self.passed_over = counter(
             "questream_passed_over",
             "Records that are no question by the settings of `input`, such as tombstones; their offsets move.",
             ["reason"],
-            registry=registry,
         )
-        self.replayed = Counter(
+        self.replayed = counter(
             "questream_replayed",
             "Decisions published again from the ledger, or scored without learning because theirs is pruned.",
-            registry=registry,
         )
-        self.dropped = Counter(
+        self.dropped = counter(
             "questream_dropped",
             "Records dropped unpublished because their partition went to another worker, which publishes them.",
-            registry=registry,
         )
-        self.ledgers_begun_anew = Counter(
+        self.ledgers_begun_anew = counter(
             "questream_ledgers_begun_anew",
             "Partitions whose records stand where others were decided, and are new questions, by reason: other_stream"
             " (another Kafka cluster, group or topic of the name), other_records (a truncated or restored log).",
             ["reason"],
-            registry=registry,
         )
-        self.assignments = Counter(
-            "questream_assignments", "Questions decided, by outcome.", ["outcome"], registry=registry
-        )
-        self.merges = Counter("questream_merges", "Clusters merged into another.", registry=registry)
-        self.merges_refused = Counter(
+        self.assignments = counter("questream_assignments", "Questions decided, by outcome.", ["outcome"])
+        self.merges = counter("questream_merges", "Clusters merged into another.")
+        self.merges_refused = counter(
             "questream_merges_refused",
             "Merges that labels, routes, pins or separations forbade, again each minute that the clusters move.",
-            registry=registry,
         )
-        self.judged = Counter(
-            "questream_judged",
-            "Close calls that a judge was asked about, by verdict.",
-            ["verdict"],
-            registry=registry,
-        )
-        self.retired = Counter(
+        self.judged = counter("questream_judged", "Close calls that a judge was asked about, by verdict.", ["verdict"])
+        self.retired = counter(
             "questream_retired",
             "Clusters that left the index, by reason: idle, singleton (idle), full (to make room); alias: merged ids.",
             ["reason"],
-            registry=registry,
         )
-        self.level_runs = Counter(
-            "questream_level_runs", "Times that intents and topics were found anew.", registry=registry
+        self.level_runs = counter("questream_level_runs", "Times that intents and topics were found anew.")
+        self.level_seconds = counter(
+            "questream_level_cpu_seconds", "Processor time of finding intents and topics anew."
         )
-        self.level_seconds = Counter(
-            "questream_level_cpu_seconds", "Processor time of finding intents and topics anew.", registry=registry
-        )
-        self.level_changed_share = Gauge(
+        self.level_changed_share = gauge(
             "questream_level_changed_share",
             "Share of the questions whose intent or topic has another id since this worker found them last.",
-            registry=registry,
         )
-        self.levels_too_large = Gauge(
+        self.levels_too_large = gauge(
             "questream_levels_too_large",
             "Namespaces with more clusters than levels.max_clusters, whose intents and topics stay as they are.",
-            registry=registry,
         )
-        self.stale_retries = Counter(
-            "questream_stale_retries", "Commits decided again because other workers came first.", registry=registry
+        self.stale_retries = counter(
+            "questream_stale_retries", "Commits decided again because other workers came first."
         )
-        self.sessions = Counter(
-            "questream_kafka_sessions", "Times that consumer and producer were (re)built.", registry=registry
+        self.sessions = counter("questream_kafka_sessions", "Times that consumer and producer were (re)built.")
+        self.stage_seconds = histogram(
+            "questream_stage_seconds", "Seconds per micro-batch and stage.", ["stage"], buckets=_STAGE_BUCKETS
         )
-        self.stage_seconds = Histogram(
-            "questream_stage_seconds",
-            "Seconds per micro-batch and stage.",
-            ["stage"],
-            buckets=_STAGE_BUCKETS,
-            registry=registry,
-        )
-        self.end_to_end_seconds = Histogram(
+        self.end_to_end_seconds = histogram(
             "questream_end_to_end_seconds",
             "Seconds from a record's timestamp to its acknowledged publish.",
             buckets=_LATENCY_BUCKETS,
-            registry=registry,
         )
-        self.batch_questions = Histogram(
-            "questream_batch_questions", "Records per micro-batch.", buckets=_QUESTION_BUCKETS, registry=registry
+        self.batch_questions = histogram(
+            "questream_batch_questions", "Records per micro-batch.", buckets=_QUESTION_BUCKETS
         )
-        self.batch_tokens = Histogram(
-            "questream_batch_tokens", "Tokens per micro-batch.", buckets=_TOKEN_BUCKETS, registry=registry
+        self.batch_tokens = histogram("questream_batch_tokens", "Tokens per micro-batch.", buckets=_TOKEN_BUCKETS)
+        self.similarity = histogram(
+            "questream_similarity", "Similarity of joined questions to their cluster.", buckets=_SIMILARITY_BUCKETS
         )
-        self.similarity = Histogram(
-            "questream_similarity",
-            "Similarity of joined questions to their cluster.",
-            buckets=_SIMILARITY_BUCKETS,
-            registry=registry,
-        )
-        self.unknown_share = Histogram(
+        self.unknown_share = histogram(
             "questream_unknown_share",
             "Share of a decided question's words that the model's tokenizer does not know.",
             buckets=_SHARE_BUCKETS,
-            registry=registry,
         )
-        self.device_busy_seconds = Counter(
+        self.device_busy_seconds = counter(
             "questream_device_busy_seconds",
             "Seconds that the device spent embedding, or where another process has the model, that it was waited for.",
-            registry=registry,
         )
-        self.consumer_lag = Gauge(
+        self.consumer_lag = gauge(
             "questream_consumer_lag",
             "Offsets of an assigned partition, up to the end of its log, that this worker has yet to fetch.",
             ["topic", "partition"],
-            registry=registry,
         )
-        self.held_back = Gauge(
+        self.held_back = gauge(
             "questream_consumer_held_back",
             "Of that lag, offsets behind a producer's open transaction: nobody reads them until it ends.",
             ["topic", "partition"],
-            registry=registry,
         )
-        self.missed = Counter(
+        self.missed = counter(
             "questream_missed_offsets",
             "Offsets of the input topic that Kafka removed (retention) before they were read.",
             ["topic", "partition"],
-            registry=registry,
         )
-        self.held_by_quota = Counter(
-            "questream_held_by_quota_seconds",
-            "Seconds for which a quota of the broker held publishing back.",
-            registry=registry,
+        self.held_by_quota = counter(
+            "questream_held_by_quota_seconds", "Seconds for which a quota of the broker held publishing back."
         )
-        self.publication_limit = Gauge(
+        self.publication_limit = gauge(
             "questream_publication_limit",
             "Most questions in a batch: batch_questions, or fewer while a quota of the broker holds publishing back.",
-            registry=registry,
         )
-        self.clusters = Gauge("questream_clusters", "Live clusters in this worker's mirrors.", registry=registry)
-        self.mirror_lag = Gauge(
-            "questream_mirror_lag_changes",
-            "Changes of the log that the mirrors had missed at their last commit.",
-            registry=registry,
+        self.clusters = gauge("questream_clusters", "Live clusters in this worker's mirrors.")
+        self.mirror_lag = gauge(
+            "questream_mirror_lag_changes", "Changes of the log that the mirrors had missed at their last commit."
         )
-        self.log_bytes = Gauge(
+        self.log_bytes = gauge(
             "questream_log_bytes",
             "What the changes kept for other workers take in Redis, of all namespaces, after the last look.",
-            registry=registry,
         )
-        self.backlog = Gauge(
-            "questream_backlog_questions", "Records fetched and waiting for the device.", registry=registry
-        )
-        self.ready = Gauge(
-            "questream_ready", "1 where Kafka, Redis and the model are there, else 0.", registry=registry
-        )
-        self.held_partitions = Gauge(
+        self.backlog = gauge("questream_backlog_questions", "Records fetched and waiting for the device.")
+        self.ready = gauge("questream_ready", "1 where Kafka, Redis and the model are there, else 0.")
+        self.held_partitions = gauge(
             "questream_held_partitions",
             "Partitions that wait at a record of a namespace that is being moved to another model; the others go on.",
-            registry=registry,
         )
-        self.settling_clusters = Gauge(
+        self.settling_clusters = gauge(
             "questream_settling_clusters",
             "Clusters that this worker puts back into Redis from the cluster topic, in the namespace in hand, before it"
             " joins its group; 0 while it recovers nothing.",
-            registry=registry,
         )
-        self.settled_clusters = Gauge(
-            "questream_settled_clusters",
-            "How many of questream_settling_clusters have been put back so far.",
-            registry=registry,
+        self.settled_clusters = gauge(
+            "questream_settled_clusters", "How many of questream_settling_clusters have been put back so far."
         )
-        self.settings_differ = Gauge(
-            "questream_settings_differ",
-            "Settings in which other workers of the namespace differ from this one.",
-            registry=registry,
+        self.settings_differ = gauge(
+            "questream_settings_differ", "Settings in which other workers of the namespace differ from this one."
         )
-        self.build = Info("questream_build", "Version of questream.", registry=registry)
-        self.model = Info("questream_model", "The model, its device and the rules it clusters by.", registry=registry)
+        self.build = info("questream_build", "Version of questream.")
+        self.model = info("questream_model", "The model, its device and the rules it clusters by.")
         for stage in STAGES:
             self.stage_seconds.labels(stage)
         for reason in REASONS:
@@ -217,46 +169,38 @@ class EventMetrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.events = Counter(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.events = counter(
             "questream_events",
             "Events of clusters that were published, by kind and by the route of the cluster, empty where it has none;"
             " routes beyond the first 100 are counted as (others).",
             ["kind", "route"],
-            registry=registry,
         )
         self._routes = {""}
-        self.read = Counter(
-            "questream_events_read", "Questions whose decisions were looked at for events.", registry=registry
-        )
-        self.lag = Gauge(
+        self.read = counter("questream_events_read", "Questions whose decisions were looked at for events.")
+        self.lag = gauge(
             "questream_events_lag",
             "Offsets of a partition of the output topic that are committed and not looked at yet; of the process that"
             " publishes events alone.",
             ["topic", "partition"],
-            registry=registry,
         )
-        self.publishing = Gauge(
-            "questream_events_telling",
-            "1 where this process publishes events, 0 where it stands by.",
-            registry=registry,
+        self.publishing = gauge(
+            "questream_events_telling", "1 where this process publishes events, 0 where it stands by."
         )
-        self.names = Counter(
+        self.names = counter(
             "questream_names",
             "Requests to names.endpoint: made (a name), refused (the answer is none) or failed (there was no answer).",
             ["outcome"],
-            registry=registry,
         )
-        self.suggestions = Gauge(
+        self.suggestions = gauge(
             "questream_suggestions",
             "What waits for people, by suggestion: to merge or to name clusters, 100 of a namespace at most, or to"
             " split those of 40 that look like two, once an hour; by the last look of the process that publishes events"
             " alone, and absent where a namespace could not be looked at.",
             ["suggestion"],
-            registry=registry,
         )
-        self.sessions = Counter(
-            "questream_events_sessions", "Times that its clients for Kafka were (re)built.", registry=registry
-        )
+        self.sessions = counter("questream_events_sessions", "Times that its clients for Kafka were (re)built.")
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         for kind in KINDS:
             self.events.labels(kind, "")
@@ -276,16 +220,14 @@ class WebhookMetrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.events = Counter(
+        counter = partial(Counter, registry=registry)
+        self.events = counter(
             "questream_webhooks",
             "Events that were read for a receiver of webhooks: delivered, given_up (it took them not; they stay in the"
             " topic of events) or filtered (by the settings of `webhooks`).",
             ["outcome"],
-            registry=registry,
         )
-        self.failures = Counter(
-            "questream_webhooks_failures", "Requests that the receiver of webhooks did not take.", registry=registry
-        )
+        self.failures = counter("questream_webhooks_failures", "Requests that the receiver of webhooks did not take.")
         self.waiting_seconds = Gauge(
             "questream_webhooks_waiting_seconds",
             "Age of the event that the receiver of webhooks does not take, 0 where none waits for it.",

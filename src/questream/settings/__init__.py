@@ -30,24 +30,8 @@ if TYPE_CHECKING:
 
 # Names are imported when they are first asked for: `questream --help` needs none of them, and pydantic takes its time.
 _HOMES = {
-    "describe": ("Setting", "all_settings", "env_name", "mask_url", "masked"),
-    "load": ("CONFIG_ENV_NAME", "DEFAULT_CONFIG", "load_settings"),
-    "tree": (
-        *(
-            "GRANULARITY_THRESHOLDS",
-            "NAMESPACE_PATTERN",
-            "ClusterSettings",
-            "EventSettings",
-            "Granularity",
-            "InputSettings",
-            "JudgeSettings",
-            "NameSettings",
-            "NamespaceSettings",
-        ),
-        *("KafkaSettings", "LogSettings", "MetricsSettings", "ModelSettings", "RedisSettings", "ServeSettings"),
-        "Settings",
-        "WebhookSettings",
-    ),
+    **dict.fromkeys(("Setting", "all_settings", "env_name", "mask_url", "masked"), "describe"),
+    **dict.fromkeys(("CONFIG_ENV_NAME", "DEFAULT_CONFIG", "load_settings"), "load"),
 }
 
 __all__ = [
@@ -80,7 +64,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"questream.settings.{module}"), name)
+    if name in __all__:
+        return getattr(import_module(f"questream.settings.{_HOMES.get(name, 'tree')}"), name)
     raise AttributeError(f"module 'questream.settings' has no attribute {name!r}")
