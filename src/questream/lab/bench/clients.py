@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from questream.lab.bench.machine import load_average
 from questream.lab.bench.pipeline import WarmStream, warm_stream
@@ -42,13 +43,9 @@ class ClientFigures:
     load_average: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(NamedTuple):
     rate: float
-    cpu_microseconds: float | None
-    batches: int
-    decided: int
-    publish_seconds: float
+    spent: Counts
 
 
 def installed_clients() -> list[Client]:
@@ -91,33 +88,16 @@ def measure_clients(
 def _turn(stream: WarmStream, texts: Sequence[str]) -> _Turn:
     before = stream.counts()
     questions, seconds = stream.answer_all(texts)
-    after = stream.counts()
-    decided = after.decided - before.decided
-    return _Turn(
-        rate=questions / seconds,
-        cpu_microseconds=_cpu_microseconds(before, after, decided),
-        batches=max(1, after.batches - before.batches),
-        decided=decided,
-        publish_seconds=after.stage_seconds["publish"] - before.stage_seconds["publish"],
-    )
-
-
-def _cpu_microseconds(before: Counts, after: Counts, decided: int) -> float | None:
-    if before.cpu_seconds is None or after.cpu_seconds is None:
-        return None
-    return (after.cpu_seconds - before.cpu_seconds) / decided * 1e6
+    return _Turn(questions / seconds, stream.counts().since(before))
 
 
 def _figures(
     client: Client, turns: Sequence[_Turn], first: Sequence[_Turn], questions: int, stream: WarmStream
 ) -> ClientFigures:
-    batches = sum(turn.batches for turn in turns)
-    costs = [turn.cpu_microseconds for turn in turns if turn.cpu_microseconds is not None]
-    cost_ratios = [
-        one.cpu_microseconds / other.cpu_microseconds
-        for one, other in zip(turns, first, strict=True)
-        if one.cpu_microseconds is not None and other.cpu_microseconds
-    ]
+    batches = sum(max(1, turn.spent.batches) for turn in turns)
+    costs = [turn.spent.cpu_microseconds for turn in turns if turn.spent.cpu_microseconds is not None]
+    pairs = ((one.spent.cpu_microseconds, of.spent.cpu_microseconds) for one, of in zip(turns, first, strict=True))
+    cost_ratios = [one / other for one, other in pairs if one is not None and other]
     return ClientFigures(
         client=client,
         turns=len(turns),
@@ -126,8 +106,8 @@ def _figures(
         rate_ratio=statistics.median(one.rate / other.rate for one, other in zip(turns, first, strict=True)),
         cpu_microseconds=statistics.median(costs) if costs else None,
         cpu_ratio=statistics.median(cost_ratios) if cost_ratios else None,
-        questions_per_batch=sum(turn.decided for turn in turns) / batches,
-        publish_milliseconds=1000 * sum(turn.publish_seconds for turn in turns) / batches,
+        questions_per_batch=sum(turn.spent.decided for turn in turns) / batches,
+        publish_milliseconds=1000 * sum(turn.spent.stage_seconds["publish"] for turn in turns) / batches,
         duplicates=stream.duplicates,
         clusters=stream.counts().clusters,
         load_average=load_average(),

@@ -180,11 +180,9 @@ class _Turns:
     def answer(self, texts: Sequence[str]) -> None:
         before, owner_before = self._stream.counts(), self._owner_seconds()
         questions, seconds = self._stream.answer_all(texts)
-        after, owner_after = self._stream.counts(), self._owner_seconds()
-        decided = after.decided - before.decided
-        used = (after.cpu_seconds or math.nan) - (before.cpu_seconds or math.nan)
+        spent, owner_after = self._stream.counts().since(before), self._owner_seconds()
         self._rates.append(questions / seconds)
-        self._costs.append((used / decided * 1e6, (owner_after - owner_before) / decided * 1e6))
+        self._costs.append((spent.cpu_microseconds or math.nan, (owner_after - owner_before) / spent.decided * 1e6))
 
     def figures(self, first: _Turns, questions: int) -> ProcessFigures:
         """The medians, compared turn by turn with the first."""

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from questream.lab.bench.machine import load_average
 from questream.lab.bench.pipeline import WarmStream, warm_stream
 from questream.lab.bench.questions import EncoderSource
-from questream.lab.bench.worker_process import Counts
 from questream.settings import Settings
 
 Arrivals = Literal["poisson", "bursts"]
@@ -93,7 +92,7 @@ def measure_latencies(
         before = streams[0].counts()
         questions, took = streams[0].answer_all(texts)
         capacity = questions / took
-        batch = _per_batch(before, streams[0].counts())
+        batch = streams[0].counts().since(before).questions_per_batch
         report = LatencyReport(capacity, batch, 1000 * batch / capacity, [])
         for share in shares:
             for kind in ARRIVALS:
@@ -125,8 +124,7 @@ def _measure(
 ) -> LatencyFigures:
     before = stream.counts()
     waits = np.asarray(stream.answer_paced(asked, due.tolist()))
-    after = stream.counts()
-    decided, batches = after.decided - before.decided, max(1, after.batches - before.batches)
+    spent = stream.counts().since(before)
     p50, p99, p999, longest = (float(wait) * 1000 for wait in np.quantile(waits, _QUANTILES))
     return LatencyFigures(
         arrivals=kind,
@@ -140,9 +138,11 @@ def _measure(
         p999=p999,
         longest=longest,
         batches_of_p99=p99 / report.batch_milliseconds,
-        questions_per_batch=decided / batches,
-        stage_milliseconds=_stage_milliseconds(before.stage_seconds, after.stage_seconds, batches),
-        cpu_microseconds=_cpu_microseconds(before, after),
+        questions_per_batch=spent.questions_per_batch,
+        stage_milliseconds={
+            stage: 1000 * seconds / max(1, spent.batches) for stage, seconds in spent.stage_seconds.items()
+        },
+        cpu_microseconds=spent.cpu_microseconds,
         load_average=load_average(),
     )
 
@@ -165,17 +165,3 @@ _ARRIVALS: Mapping[Arrivals, Callable[[np.random.Generator, float, float], NDArr
     "poisson": poisson_arrivals,
     "bursts": bursty_arrivals,
 }
-
-
-def _per_batch(before: Counts, after: Counts) -> float:
-    return (after.decided - before.decided) / max(1, after.batches - before.batches)
-
-
-def _stage_milliseconds(before: Mapping[str, float], after: Mapping[str, float], batches: int) -> dict[str, float]:
-    return {stage: 1000 * (after[stage] - since) / batches for stage, since in before.items()}
-
-
-def _cpu_microseconds(before: Counts, after: Counts) -> float | None:
-    if before.cpu_seconds is None or after.cpu_seconds is None:
-        return None
-    return (after.cpu_seconds - before.cpu_seconds) / (after.decided - before.decided) * 1e6

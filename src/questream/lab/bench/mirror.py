@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +14,12 @@ import numpy as np
 from questream.clustering.mirror import Mirror
 from questream.domain import Matrix
 from questream.errors import QuestreamError
+from questream.lab.bench.child import SPAWN, Child, ignore_interrupts, log_errors
 from questream.lab.bench.clusters import fill_namespace
 from questream.lab.bench.machine import load_average
 from questream.lab.bench.servers import own_namespace
 from questream.lab.bench.worker_process import wait_until
-from questream.logs import Redactor, configure_quiet_logging, secrets_of
-from questream.settings import LogSettings, Settings
+from questream.settings import Settings
 from questream.store.protocol import ClusterUpdate, Committed, Identity, Proposal, Tail
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore, open_store
@@ -125,29 +123,19 @@ def _changing(
     settings: Settings, namespace: str, clusters: int, changes_per_second: float
 ) -> Iterator[Synchronized[int]]:
     """A process that changes clusters; yields the count of its changes once it has begun."""
-    # spawn, as for workers: what travels is pickled through a pipe, so that no password stands in a list of processes.
-    context = multiprocessing.get_context("spawn")
-    count = context.Value("q", 0)
-    tie, childs_tie = context.Pipe()
-    own = (settings, namespace, clusters, changes_per_second, count, childs_tie)
-    process = context.Process(target=_change, args=own, name="bench-changes", daemon=True)
-    process.start()
-    childs_tie.close()
+    count = SPAWN.Value("q", 0)
+    child = Child("bench-changes", _change, settings, namespace, clusters, changes_per_second, count)
 
     def has_begun() -> bool:
-        if not process.is_alive():
-            raise QuestreamError(f"the process that changes clusters ended with code {process.exitcode}")
+        if not child.process.is_alive():
+            raise QuestreamError(f"the process that changes clusters ended with code {child.process.exitcode}")
         return bool(count.value)
 
     try:
         wait_until(has_begun, "the process that changes clusters has begun", _START_SECONDS)
         yield count
     finally:
-        tie.close()
-        process.join(_STOP_SECONDS)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        child.close(_STOP_SECONDS)
 
 
 def _change(
@@ -159,8 +147,8 @@ def _change(
     tie: Connection,
 ) -> None:
     """The child: it moves clusters that it draws, until the other end of `tie` closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_quiet_logging(LogSettings(level="error", format="console"), Redactor(secrets_of(settings)))
+    ignore_interrupts()
+    log_errors(settings)
     store = open_store(settings.redis, settings.clusters.log_entries)
     mirror = store.load(namespace)
     members, seq, random = np.ones(clusters, np.int64), mirror.seq, np.random.default_rng(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -14,7 +13,7 @@ from questream.encoder import Encoder
 from questream.encoder.sharing.exchange import Exchange
 from questream.encoder.sharing.owner import ModelOwner
 from questream.encoder.sharing.remote import Channel, portable
-from questream.errors import QuestreamError
+from questream.lab.bench.child import SPAWN, Child, ignore_interrupts
 from questream.lab.bench.questions import EncoderSource
 from questream.settings import Settings
 
@@ -40,38 +39,31 @@ class OwnerProcess:
     """
 
     def __init__(self, settings: Settings, source: EncoderSource, workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
         encoder = source.open()
         tokens = max(settings.batch_tokens, encoder.max_tokens)
-        ends = [context.Pipe() for _ in range(workers)]
+        ends = [SPAWN.Pipe() for _ in range(workers)]
         exchanges = [Exchange.create(settings.batch_questions, tokens, encoder.dimension) for _ in ends]
         self.sources = [
             OwnedSource(end, exchange, portable(encoder)) for (_, end), exchange in zip(ends, exchanges, strict=True)
         ]
-        tie, childs_tie = context.Pipe()
         owned = [own for own, _ in ends]
-        self._process = context.Process(target=_own, args=(source, owned, exchanges, childs_tie), daemon=True)
-        self._process.start()
-        childs_tie.close()
+        self._child = Child("bench-owner", _own, source, owned, exchanges)
         for connection in owned:
             connection.close()
-        try:
-            # Before a worker opens an exchange, which has no name after that.
-            tie.recv_bytes()
-        except EOFError as error:
-            raise QuestreamError("the process that has the model has ended: its log is above") from error
+        # Before a worker opens an exchange, which has no name after that.
+        self._child.hear()
 
     @property
     def pid(self) -> int:
         """Its process id."""
-        return self._process.pid or 0
+        return self._child.process.pid or 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._process.kill()
-        self._process.join()
+        self._child.process.kill()
+        self._child.process.join()
         for source in self.sources:
             source.connection.close()
             source.exchange.forget_name()
@@ -81,12 +73,11 @@ class OwnerProcess:
 def _own(
     source: EncoderSource, connections: Sequence[Connection], exchanges: Sequence[Exchange], tie: Connection
 ) -> None:
-    # Ctrl-C reaches the whole terminal: the parent alone decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     owner = ModelOwner([source.open()])
     for connection, exchange in zip(connections, exchanges, strict=True):
         owner.admit(connection, exchange)
-    tie.send_bytes(b"ready")
+    tie.send("ready")
     parent = multiprocessing.parent_process()
     while parent is not None and parent.is_alive():
         owner.turn([parent.sentinel])

@@ -274,12 +274,8 @@ def _within_budget(tokens: Sequence[Tokens], batch_tokens: int) -> Iterator[Sequ
 def _throughput(
     settings: Settings, workers: int, questions: int, seconds: float, before: Counts, stream: WarmStream
 ) -> Throughput:
-    after = stream.counts()
-    decisions = after.decided - before.decided
-    retries = after.stale_retries - before.stale_retries
-    cpu = None
-    if before.cpu_seconds is not None and after.cpu_seconds is not None:
-        cpu = (after.cpu_seconds - before.cpu_seconds) / decisions * 1e6
+    spent = stream.counts().since(before)
+    decisions, retries = spent.decided, spent.stale_retries
     return Throughput(
         delivery=settings.delivery,
         workers=workers,
@@ -287,19 +283,16 @@ def _throughput(
         seconds=seconds,
         questions_per_second=questions / seconds,
         duplicates=stream.duplicates,
-        questions_per_batch=decisions / max(1, after.batches - before.batches),
+        questions_per_batch=spent.questions_per_batch,
         decisions=decisions,
         stale_retries=retries,
         decisions_per_retry=decisions / retries if retries else None,
-        merges=after.merges - before.merges,
-        clusters=after.clusters,
-        cpu_microseconds=cpu,
-        stage_microseconds={
-            stage: (after.stage_seconds[stage] - since) / decisions * 1e6
-            for stage, since in before.stage_seconds.items()
-        },
+        merges=spent.merges,
+        clusters=spent.clusters,
+        cpu_microseconds=spent.cpu_microseconds,
+        stage_microseconds={stage: seconds / decisions * 1e6 for stage, seconds in spent.stage_seconds.items()},
         resident_mib_before=_mib(before.resident_bytes),
-        resident_mib_after=_mib(after.resident_bytes),
+        resident_mib_after=_mib(spent.resident_bytes),
         load_average=load_average(),
     )
 

@@ -12,7 +12,6 @@ workers, which open more clusters in the same time, would have dearer questions.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,13 +27,12 @@ from questream.deciding.config import namespace_config
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import Matrix, Source
-from questream.errors import QuestreamError
+from questream.lab.bench.child import SPAWN, Child, log_errors
 from questream.lab.bench.clusters import BATCH_QUESTIONS, fill_namespace
 from questream.lab.bench.machine import load_average
 from questream.lab.bench.questions import table_encoder
 from questream.lab.bench.servers import own_namespace
-from questream.logs import Redactor, configure_quiet_logging, secrets_of
-from questream.settings import LogSettings, Settings
+from questream.settings import Settings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import open_store
 
@@ -42,7 +40,6 @@ _TOPIC = "bench"
 _WARM_UP_BATCHES = 3
 _READY_SECONDS = 120.0
 _MILLION = 1e6
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +128,22 @@ def _measure(settings: Settings, plan: ScalePlan, count: int, first: ScaleFigure
         known = _subjects(np.random.default_rng(0), plan.clusters, plan.dimension)
         for namespace in namespaces:
             fill_namespace(store, namespace, config.identity, known)
-        left = _SPAWN.Value("i", plan.batches)
+        left = SPAWN.Value("i", plan.batches)
         workers = [
-            _Worker(settings, namespaces[number % plan.namespaces], plan, number, left) for number in range(count)
+            Child(f"bench-scale-{at}", _work, settings, namespaces[at % plan.namespaces], plan, at, left)
+            for at in range(count)
         ]
         try:
             for worker in workers:
                 worker.hear()
             before, started = _used(client), time.perf_counter()
             for worker in workers:
-                worker.tell_to_begin()
+                worker.tie.send(None)
             shares: list[_Share] = [worker.hear() for worker in workers]
             took, after = time.perf_counter() - started, _used(client)
         finally:
             for worker in workers:
-                worker.close()
+                worker.close(_READY_SECONDS)
         live = sum(store.load(namespace).count for namespace in namespaces)
     return _figures(plan, shares, took, before, after, live, first)
 
@@ -187,39 +185,9 @@ def _figures(
     )
 
 
-class _Worker:
-    """A worker in a child process, which says when it is ready and then what it has done. It dies with this process."""
-
-    def __init__(self, settings: Settings, namespace: str, plan: ScalePlan, number: int, left: Any) -> None:
-        self._tie, childs_tie = _SPAWN.Pipe()
-        args = (settings, namespace, plan, number, left, childs_tie)
-        self._process = _SPAWN.Process(target=_work, args=args, name=f"bench-scale-{number}", daemon=True)
-        self._process.start()
-        childs_tie.close()
-
-    def tell_to_begin(self) -> None:
-        """Its time begins."""
-        self._tie.send(None)
-
-    def hear(self) -> Any:
-        """What it says next."""
-        try:
-            return self._tie.recv()
-        except EOFError:
-            self._process.join(_READY_SECONDS)
-            raise QuestreamError(f"a worker ended with code {self._process.exitcode}: its log is above") from None
-
-    def close(self) -> None:
-        self._tie.close()
-        self._process.join(_READY_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-
 def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, left: Any, tie: Connection) -> None:
     """The child: warms up, says so, and from when it is told decides batch after batch of those that are left."""
-    configure_quiet_logging(LogSettings(level="error", format="console"), Redactor(secrets_of(settings)))
+    log_errors(settings)
     config = namespace_config(settings, table_encoder((), np.empty((0, plan.dimension), np.float32)))
     store = open_store(settings.redis, settings.clusters.log_entries)
     clusterer = Clusterer(store, Namespaces(store, config))

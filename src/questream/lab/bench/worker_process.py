@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from questream.embedded import LOOPBACK, free_port
 from questream.errors import ExitCode, QuestreamError
+from questream.lab.bench.child import Child, ignore_interrupts, log_errors
 from questream.lab.bench.machine import cpu_seconds, peak_resident_bytes, resident_bytes
 from questream.lab.bench.questions import EncoderSource
-from questream.logs import Redactor, configure_quiet_logging, secrets_of
 from questream.metrics import STAGES
-from questream.settings import LogSettings, Settings
+from questream.settings import Settings
 from questream.stream.worker import Worker
 
 _START_SECONDS = 180.0
@@ -38,7 +36,7 @@ class NoAnswer(QuestreamError):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a worker has counted since its start; what the system does not tell is None.
+    """What a worker has counted since its start, or between two looks; what the system does not tell is None.
 
     `stage_seconds` is summed over all batches, by stage; `peak_bytes` is the most that was ever resident.
     """
@@ -54,6 +52,32 @@ class Counts:
     resident_bytes: int | None
     peak_bytes: int | None
 
+    def since(self, before: Counts) -> Counts:
+        """What came to it after `before`; of clusters and memory what is there now."""
+        seconds = None
+        if self.cpu_seconds is not None and before.cpu_seconds is not None:
+            seconds = self.cpu_seconds - before.cpu_seconds
+        return replace(
+            self,
+            decided=self.decided - before.decided,
+            batches=self.batches - before.batches,
+            stale_retries=self.stale_retries - before.stale_retries,
+            merges=self.merges - before.merges,
+            retired=self.retired - before.retired,
+            stage_seconds={stage: self.stage_seconds[stage] - until for stage, until in before.stage_seconds.items()},
+            cpu_seconds=seconds,
+        )
+
+    @property
+    def cpu_microseconds(self) -> float | None:
+        """Processor time for a question."""
+        return None if self.cpu_seconds is None else self.cpu_seconds / self.decided * 1e6
+
+    @property
+    def questions_per_batch(self) -> float:
+        """How many questions a micro-batch had."""
+        return self.decided / max(1, self.batches)
+
 
 class WorkerProcess:
     """`questream run` in a child process, with an encoder of the benchmark's choice; leaving the context stops it.
@@ -67,31 +91,21 @@ class WorkerProcess:
         self._start()
 
     def _start(self) -> None:
-        # spawn: forking a process that has threads and a GPU open deadlocks; and what travels is pickled through a
-        # pipe, so that no password stands in a list of processes.
-        context = multiprocessing.get_context("spawn")
         self._port = free_port()
         metrics = self._settings.metrics.model_copy(update={"host": LOOPBACK, "port": self._port})
-        self._tie, childs_tie = context.Pipe()
-        own = (self._settings.model_copy(update={"metrics": metrics}), self._source, childs_tie)
-        self._process = context.Process(target=_run, args=own, name="bench-worker", daemon=True)
-        self._process.start()
-        childs_tie.close()
+        own = self._settings.model_copy(update={"metrics": metrics})
+        self._child = Child("bench-worker", _run, own, self._source)
 
     def close(self) -> None:
         """Stop it, gracefully if it can."""
-        self._tie.close()
-        self._process.join(_STOP_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._child.close(_STOP_SECONDS)
 
     def restart_if_stuck(self) -> bool:
         """Start it again where it ended itself over a call that hung, as its supervisor would; returns whether it was.
 
         Raises QuestreamError if it has ended in any other way.
         """
-        if self._process.exitcode != ExitCode.STUCK:
+        if self._child.process.exitcode != ExitCode.STUCK:
             self.check()
             return False
         self.close()
@@ -100,19 +114,19 @@ class WorkerProcess:
 
     def kill_and_restart(self) -> None:
         """Kill it as SIGKILL does, and start it again."""
-        self._process.kill()
+        self._child.process.kill()
         self.close()
         self._start()
 
     @property
     def pid(self) -> int:
         """Its process id."""
-        return self._process.pid or 0
+        return self._child.process.pid or 0
 
     def check(self) -> None:
         """Raise QuestreamError if it has ended."""
-        if not self._process.is_alive():
-            raise QuestreamError(f"a worker ended with code {self._process.exitcode}: its log is above")
+        if not self._child.process.is_alive():
+            raise QuestreamError(f"a worker ended with code {self._child.process.exitcode}: its log is above")
 
     @property
     def is_ready(self) -> bool:
@@ -204,9 +218,8 @@ def _largest(values: Iterable[int | None]) -> int | None:
 
 def _run(settings: Settings, source: EncoderSource, tie: Connection) -> None:
     """The child: a worker that stops when the other end of `tie` closes."""
-    # Ctrl-C reaches the whole terminal: the parent alone decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_quiet_logging(LogSettings(level="error", format="console"), Redactor(secrets_of(settings)))
+    ignore_interrupts()
+    log_errors(settings)
     worker = Worker(settings, source.open())
     threading.Thread(target=_stop_when_closed, args=(tie, worker), name="tie", daemon=True).start()
     worker.run()
