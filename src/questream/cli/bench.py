@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -165,8 +165,7 @@ def encoder(
     if as_json:
         print_json(figures)
         return
-    rows = [[name, f"{value:,.6g}" if isinstance(value, float) else str(value)] for name, value in figures.items()]
-    print_table(["figure", "value#"], rows)
+    print_figures(figures, ",.6g")
 
 
 @bench.command("recovery")
@@ -198,8 +197,7 @@ def recovery(
     if as_json:
         print_json(figures)
         return
-    rows = [[name, f"{value:,.1f}" if isinstance(value, float) else str(value)] for name, value in figures.items()]
-    print_table(["figure", "value#"], rows)
+    print_figures(figures, ",.1f")
 
 
 @bench.command("soak")
@@ -296,6 +294,12 @@ def bench_settings(
 
     model = settings.model.model_copy(update={"name": str(bundled_model())})
     return settings.model_copy(update={"model": model})
+
+
+def print_figures(figures: Mapping[str, object], form: str) -> None:
+    """Figures by their names, those that are no whole numbers in this form."""
+    rows = [[name, format(value, form) if isinstance(value, float) else str(value)] for name, value in figures.items()]
+    print_table(["figure", "value#"], rows)
 
 
 def numbers(option: str, text: str, least: int = 0) -> list[int]:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import RedisOption, bench_settings, progress
+from questream.cli.bench import RedisOption, bench_settings, print_figures, progress
 from questream.cli.options import ConfigOption, JsonOption, SetOption
-from questream.cli.output import print_json, print_table
+from questream.cli.output import print_json
 
 
 def bench_mirror(
@@ -35,8 +35,6 @@ def bench_mirror(
     if as_json:
         print_json(asdict(figures))
     else:
-        told = asdict(figures).items()
-        rows = [[name, f"{value:,.1f}" if isinstance(value, float) else str(value)] for name, value in told]
-        print_table(["figure", "value#"], rows)
+        print_figures(asdict(figures), ",.1f")
     if figures.differing_clusters:
         raise typer.Exit(1)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,23 +12,6 @@ from questream.cli.bench import progress
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, remark
 from questream.errors import SettingsError
-
-if TYPE_CHECKING:
-    from questream.settings import Granularity
-
-
-class Fineness(StrEnum):
-    """The names of granularities."""
-
-    QUESTION = "question"
-    DUPLICATE = "duplicate"
-
-
-class Level(StrEnum):
-    """What stands above the clusters."""
-
-    INTENT = "intent"
-    TOPIC = "topic"
 
 
 def calibrate(
@@ -56,10 +38,11 @@ def calibrate(
         typer.Option(help="Learn from answers in this file of pairs; with --ask new ones are added to it."),
     ] = None,
     level: Annotated[
-        Level | None, typer.Option(help="Propose how fine intents or topics are, in place of the threshold.")
+        Literal["intent", "topic"] | None,
+        typer.Option(help="Propose how fine intents or topics are, in place of the threshold."),
     ] = None,
     granularity: Annotated[
-        Fineness | None, typer.Option(help="Search the thresholds of this granularity alone.")
+        Literal["question", "duplicate"] | None, typer.Option(help="Search the thresholds of this granularity alone.")
     ] = None,
     false_join_cost: Annotated[
         float, typer.Option(min=0.05, max=20.0, help="What joining wrongly costs, where missing a join costs 1.")
@@ -86,10 +69,8 @@ def calibrate(
     if level is not None and granularity is not None:
         raise SettingsError("--granularity is of thresholds, --level of what stands above clusters", "choose one")
     settings = load(config, set_)
-    chosen: Granularity | None = granularity.value if granularity is not None else None
-    above = None if level is None else level.value
     with progress() as announce:
-        wish = Wish(settings, above, chosen, questions, false_join_cost, seed, announce)
+        wish = Wish(settings, level, granularity, questions, false_join_cost, seed, announce)
         if groups is not None:
             done = from_groups(wish, groups, shuffles)
         elif pairs is not None:
@@ -104,7 +85,7 @@ def calibrate(
             done = from_sample(wish, wish.sample(sample, from_topic))
     if ask or answers is not None:
         # Not before the line of progress has gone.
-        ask_user(inquiry, asked_of.texts, ask, answers, above)
+        ask_user(inquiry, asked_of.texts, ask, answers, level)
         done = replace(asked_of, way="answers", proposal=inquiry.proposal(), answers=len(inquiry.answers))
     previews = preview(done.sweep, done.texts, done.proposal.value, examples) if examples else []
     if as_json:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,12 +18,16 @@ from questream.cli.output import (
     json_line,
     print_json,
     print_line,
-    print_table,
+    print_rows,
     printable,
     remark,
 )
 from questream.cli.streams import as_utf8
 from questream.tools.sorting import SORTED_BY, Level, Sort
+
+if TYPE_CHECKING:
+    from questream.domain import ClusterState
+    from questream.store.protocol import Store
 
 clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
 
@@ -37,13 +40,7 @@ AnyLevelArgument = Annotated[
 ]
 
 
-class ExportFormat(StrEnum):
-    """What a file of clusters looks like."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
+ExportFormat = Literal["jsonl", "csv"]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")]
 FormatOption = Annotated[ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")]
 
@@ -88,25 +85,20 @@ def list_(
     made = read_made_names(store, chosen)
     found = list_clusters(vocabulary.counting(store.summaries(chosen)), listed, made)
     rows = [as_named_document(state, vocabulary, made) for state in found]
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    print_table(
+    print_rows(
+        rows,
+        as_json,
         ["cluster", "size#", "status", "name", "label", "route", "last seen", "question"],
-        (
-            [
-                row["cluster_id"],
-                f"{row['size']:,}",
-                _standing(row),
-                # A label is the name, and said once.
-                "" if row["label"] else printable(row["name"] or ""),
-                *(printable(row[name] or "") for name in ("label", "route")),
-                row["last_seen_at"][:19].replace("T", " "),
-                printable(row["representative"] or ""),
-            ]
-            for row in rows
-        ),
+        lambda row: [
+            row["cluster_id"],
+            f"{row['size']:,}",
+            _standing(row),
+            # A label is the name, and said once.
+            "" if row["label"] else printable(row["name"] or ""),
+            *(printable(row[name] or "") for name in ("label", "route")),
+            row["last_seen_at"][:19].replace("T", " "),
+            printable(row["representative"] or ""),
+        ],
     )
 
 
@@ -122,7 +114,7 @@ def show(
 
     Example: questream clusters show c17
     """
-    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.clusters import open_namespace
     from questream.tools.naming import as_named_document, read_made_names, read_vocabulary
 
     if is_level(cluster):
@@ -130,9 +122,7 @@ def show(
         return
     number = number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
-    *merged, state = lineage(store, chosen, number)
-    for one in merged:
-        remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
+    state = told_lineage(store, chosen, number)
     vocabulary = read_vocabulary(store, chosen)
     row = as_named_document(state, vocabulary, read_made_names(store, chosen))
     row |= levels_above(store, chosen, state.cluster_id, vocabulary)
@@ -162,24 +152,19 @@ def intents(
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
     rows = [as_document(intent) for intent in find_intents(store, chosen, rules=level_rules_of(settings))[:limit]]
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    print_table(
+    print_rows(
+        rows,
+        as_json,
         ["intent", "topic", "largest cluster", "clusters#", "size#", "labels", "question"],
-        (
-            [
-                row["intent_id"] or "-",
-                row["topic_id"] or f"of {row['largest_cluster_of_topic']}",
-                row["largest_cluster"],
-                f"{len(row['clusters']):,}",
-                f"{row['size']:,}",
-                printable(", ".join(row["labels"])),
-                printable(row["representative"] or ""),
-            ]
-            for row in rows
-        ),
+        lambda row: [
+            row["intent_id"] or "-",
+            row["topic_id"] or f"of {row['largest_cluster_of_topic']}",
+            row["largest_cluster"],
+            f"{len(row['clusters']):,}",
+            f"{row['size']:,}",
+            printable(", ".join(row["labels"])),
+            printable(row["representative"] or ""),
+        ],
     )
 
 
@@ -203,10 +188,11 @@ def export(
     made = read_made_names(store, chosen)
     rows = (as_named_document(state, vocabulary, made) for state in store.summaries(chosen))
     with destination(output) as file:
-        if chosen_format(output, format) is ExportFormat.CSV:
+        if chosen_format(output, format) == "csv":
             _write_csv(as_utf8(file), rows)
         else:
-            _write_json_lines(file, rows)
+            for row in rows:
+                file.write(json_line(row) + "\n")
 
 
 def is_level(name: str) -> bool:
@@ -232,6 +218,16 @@ def number_of(cluster: str) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
+def told_lineage(store: Store, namespace: str, number: int) -> ClusterState:
+    """What a cluster has become; by which merges is said. Raises NoSuchCluster."""
+    from questream.tools.clusters import lineage
+
+    *merged, state = lineage(store, namespace, number)
+    for one in merged:
+        remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
+    return state
+
+
 def _moment(since: str) -> int:
     from questream.tools.listing import parse_since
 
@@ -252,12 +248,7 @@ def chosen_format(output: Path | None, format: ExportFormat | None) -> ExportFor
     """The format that is asked for, else the one of the file's suffix, else JSON Lines."""
     if format is not None:
         return format
-    return ExportFormat.CSV if output is not None and output.suffix.lower() == ".csv" else ExportFormat.JSONL
-
-
-def _write_json_lines(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
-    for row in rows:
-        file.write(json_line(row) + "\n")
+    return "csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl"
 
 
 def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:

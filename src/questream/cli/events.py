@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load, load_with_logs
 from questream.cli.output import print_json, print_line, printable, remark
-from questream.errors import ExitCode, SettingsError
+from questream.errors import ExitCode
 
 if TYPE_CHECKING:
     from questream.cli.run import Stopper
@@ -24,13 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 events = typer.Typer(help="Tell which clusters are new, spiking, quiet or back.", no_args_is_help=True)
-
-
-class AskerKind(StrEnum):
-    """Whose questions count once in a day."""
-
-    KEY = "key"
-    QUESTION = "question"
 
 
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="One namespace alone; default: all.")]
@@ -53,7 +45,7 @@ DecisionsOption = Annotated[
     ),
 ]
 AskerOption = Annotated[
-    AskerKind | None,
+    Literal["key", "question"] | None,
     typer.Option(
         "--asker",
         help="Whose questions count once in a day: those of a record key, or each by itself; default: events.asker.",
@@ -134,18 +126,9 @@ def _place(text: str) -> tuple[int, int]:
 
 def _run_with_probes(process: Watcher | Delivery, settings: Settings, stopper: Stopper, message: str) -> None:
     """Run it until a signal, with `/metrics`, `/livez` and `/readyz` beside it."""
-    from questream.stream.health import HealthServer
+    from questream.stream.starting import open_port
 
-    condition = process.condition
-    try:
-        health = HealthServer(
-            settings.metrics.host, settings.metrics.port, process.metrics.registry, condition.live, condition.ready
-        )
-    except OSError as error:
-        raise SettingsError(
-            f"metrics.host and metrics.port cannot be listened on: {error.strerror}",
-            "metrics.port = auto takes a free one",
-        ) from error
+    condition, health = process.condition, open_port(settings.metrics)
     health.show(process.metrics.registry, condition.live, condition.ready, condition.remark)
     logger.info(message, extra={"metrics_port": health.port})
     stopper.stop_on_signal(process)
@@ -208,9 +191,9 @@ def tail_events(
 
 
 def _with_options(
-    settings: Settings, false_alarms_per_day: float | None, decisions: int | None, asker: AskerKind | None
+    settings: Settings, false_alarms_per_day: float | None, decisions: int | None, asker: str | None
 ) -> Settings:
-    told = {"false_alarms_per_day": false_alarms_per_day, "decisions": decisions, "asker": asker and asker.value}
+    told = {"false_alarms_per_day": false_alarms_per_day, "decisions": decisions, "asker": asker}
     given = {name: value for name, value in told.items() if value is not None}
     return settings.model_copy(update={"events": settings.events.model_copy(update=given)})
 

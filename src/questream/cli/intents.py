@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from questream.cli.changes import Change, change_command
-from questream.cli.clusters import ExportFormat, FormatOption, NamespaceOption, OutputOption, chosen_format
+from questream.cli.clusters import FormatOption, NamespaceOption, OutputOption, chosen_format
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import agrees, destination, print_json, print_line, print_table, printable, remark
+from questream.cli.output import agrees, destination, print_json, print_line, print_rows, print_table, printable, remark
 from questream.cli.streams import as_utf8
 from questream.errors import QuestreamError
 
@@ -71,7 +71,7 @@ def export(
     store, chosen = open_namespace(load(config, set_), namespace)
     found, without = known_intents(list(store.summaries(chosen)))
     with destination(output) as opened:
-        if chosen_format(output, format) is ExportFormat.CSV:
+        if chosen_format(output, format) == "csv":
             write_csv(as_utf8(opened), found)
         else:
             write_jsonl(opened, found)
@@ -131,21 +131,16 @@ def check(
     near = suggestions(store, chosen, settings, _MOST_OVERLAPS)
     found = check_labels(store.summaries(chosen), near, before_ms, store.levels(chosen).labelled())
     rows = [as_document(one) for one in found[:limit]]
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    print_table(
+    print_rows(
+        rows,
+        as_json,
         ["finding", "labels", "clusters", "size#", "last seen", "question"],
-        (
-            [
-                row["finding"],
-                printable(" | ".join(row["labels"])),
-                " ".join(row["clusters"]),
-                f"{row['size']:,}",
-                row["last_seen_at"][:19].replace("T", " "),
-                printable(row["representative"] or ""),
-            ]
-            for row in rows
-        ),
+        lambda row: [
+            row["finding"],
+            printable(" | ".join(row["labels"])),
+            " ".join(row["clusters"]),
+            f"{row['size']:,}",
+            row["last_seen_at"][:19].replace("T", " "),
+            printable(row["representative"] or ""),
+        ],
     )

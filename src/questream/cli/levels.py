@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.cli.output import print_json, print_line, print_rows, print_table, printable, remark
 from questream.tools.sorting import Level
 
 if TYPE_CHECKING:
@@ -21,30 +21,18 @@ def list_level(store: Store, namespace: str, level: Level, page: slice, *, as_js
 
     vocabulary = read_vocabulary(store, namespace)
     rows = [as_document(one, vocabulary) for one in read_communities(store, namespace).of(level)[page]]
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    print_table(
-        [
-            level.value,
-            "topic" if level is Level.INTENT else "intents#",
-            "clusters#",
-            "size#",
-            "name",
-            "route",
-            "question",
+    within = "topic" if level is Level.INTENT else "intents#"
+    print_rows(
+        rows,
+        as_json,
+        [level.value, within, "clusters#", "size#", "name", "route", "question"],
+        lambda row: [
+            row["id"],
+            row["topic_id"] if level is Level.INTENT else f"{len(row['intents']):,}",
+            f"{len(row['clusters']):,}",
+            f"{row['size']:,}",
+            *(printable(row[key] or "") for key in ("name", "route", "representative")),
         ],
-        (
-            [
-                row["id"],
-                row["topic_id"] if level is Level.INTENT else f"{len(row['intents']):,}",
-                f"{len(row['clusters']):,}",
-                f"{row['size']:,}",
-                *(printable(row[key] or "") for key in ("name", "route", "representative")),
-            ]
-            for row in rows
-        ),
     )
 
 

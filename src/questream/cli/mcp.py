@@ -14,7 +14,7 @@ from questream.errors import MissingExtra, SettingsError
 
 
 def mcp(
-    role: Annotated[RoleName, typer.Option(help="What the model may do.")] = RoleName.VIEWER,
+    role: Annotated[RoleName, typer.Option(help="What the model may do.")] = "viewer",
     namespace: Annotated[
         list[str] | None, typer.Option(help="A namespace that it may see; may be repeated. Default: all.")
     ] = None,
@@ -33,13 +33,13 @@ def mcp(
     """
     if find_spec("fastapi") is None or find_spec("mcp") is None:
         raise MissingExtra("questream mcp", "fastapi and mcp", "mcp")
-    if allow_writes and role is RoleName.VIEWER:
+    if allow_writes and role == "viewer":
         raise SettingsError("--allow-writes is set, and a viewer may change nothing", "give it --role operator")
     from questream.server.access import Login, Role
     from questream.server.mcp.starting import serve_reads, serve_reads_and_writes
 
     settings = load_with_logs(config, set_)
     name = f"{getpass.getuser()} by MCP" if actor is None else actor
-    grants = dict.fromkeys(namespace or ["*"], Role.parse(role.value))
+    grants = dict.fromkeys(namespace or ["*"], Role.parse(role))
     login = Login(name, grants, settings.serve.viewers_read_texts)
     (serve_reads_and_writes if allow_writes else serve_reads)(settings, login)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
+from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of, told_lineage
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_table, printable, remark
+from questream.cli.output import print_rows, printable, remark
 
 if TYPE_CHECKING:
     from questream.tools.members import First, Member
@@ -50,7 +50,7 @@ def members(
 
     Example: questream clusters members c17 --doubtful --search refund
     """
-    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.clusters import open_namespace
     from questream.tools.kept_questions import KeptQuestions, still_kept
     from questream.tools.members import WHOLE_TOPIC, First, Members
 
@@ -60,9 +60,7 @@ def members(
     number = number_of(cluster)
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
-    *merged, state = lineage(store, chosen, number)
-    for one in merged:
-        remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
+    state = told_lineage(store, chosen, number)
     if all_:
         _print(Members(settings, store, chosen, WHOLE_TOPIC).all(state.cluster_id, search), as_json)
         return
@@ -84,21 +82,15 @@ def members(
 def _print(members: Iterable[Member], as_json: bool) -> None:
     from questream.tools.members import as_document
 
-    if as_json:
-        for member in members:
-            print_json(as_document(member))
-        return
-    rows = (as_document(member) for member in members)
-    print_table(
+    print_rows(
+        map(as_document, members),
+        as_json,
         ["similarity#", "decided", "place", "id", "question"],
-        (
-            [
-                "opened it" if row["outcome"] == "created" else f"{row['similarity']:.3f}",
-                printable((row["decided_at"] or "")[:19].replace("T", " ")),
-                f"{row['topic']}/{row['partition']}/{row['offset']}",
-                printable(row["question_id"] or ""),
-                _GONE if row["text"] is None else printable(row["text"]),
-            ]
-            for row in rows
-        ),
+        lambda row: [
+            "opened it" if row["outcome"] == "created" else f"{row['similarity']:.3f}",
+            printable((row["decided_at"] or "")[:19].replace("T", " ")),
+            f"{row['topic']}/{row['partition']}/{row['offset']}",
+            printable(row["question_id"] or ""),
+            _GONE if row["text"] is None else printable(row["text"]),
+        ],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +12,7 @@ from questream.cli.changes import Change, change_command
 from questream.cli.clusters import AnyLevelArgument, ClusterArgument, are_levels, clusters, number_of
 from questream.cli.decisions import decide_as_asked, decide_parting, print_proposed
 from questream.cli.output import agrees, print_json, print_line, printable, remark
-from questream.errors import QuestreamError
+from questream.errors import NamingsDiffer, QuestreamError
 
 if TYPE_CHECKING:
     from questream.domain import ClusterState
@@ -56,7 +58,6 @@ def unmerge(
 
 def merge_as_asked(change: Change, one: int, other: int, keep: int | None) -> None:
     """Merge two clusters, or only look at it, and print it."""
-    from questream.errors import NamingsDiffer
     from questream.operations import Decisions
     from questream.tools.clusters import lineage, open_namespace
     from questream.tools.decisions import as_document, decide, preview
@@ -71,12 +72,8 @@ def merge_as_asked(change: Change, one: int, other: int, keep: int | None) -> No
     if change.dry_run:
         print_proposed(store, chosen, change, preview(decisions, chosen, propose))
         return
-    try:
+    with _names_kept():
         done = decide(decisions, chosen, propose)
-    except NamingsDiffer as error:
-        raise QuestreamError(
-            f"{error}: nothing was merged", "--yes drops the smaller one's, --keep says whose stay"
-        ) from None
     survivor, loser = done.after
     size = lineage(store, chosen, survivor)[-1].size
     if change.as_json:
@@ -87,14 +84,19 @@ def merge_as_asked(change: Change, one: int, other: int, keep: int | None) -> No
 
 def _merge_levels(change: Change, one: str, other: str, keep: str | None) -> None:
     from questream.domain import Naming
-    from questream.errors import NamingsDiffer
 
     def may_drop(survivor: str, loser: str, lost: Naming) -> bool:
         remark(f"{loser} loses {_named(*lost)}")
         return change.yes or change.dry_run or agrees(f"Merge {loser} into {survivor}?")
 
-    try:
+    with _names_kept():
         decide_as_asked(change, lambda by: by.merge_levels(one, other, may_drop, keep=keep))
+
+
+@contextmanager
+def _names_kept() -> Iterator[None]:
+    try:
+        yield
     except NamingsDiffer as error:
         raise QuestreamError(
             f"{error}: nothing was merged", "--yes drops the smaller one's, --keep says whose stay"

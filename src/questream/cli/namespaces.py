@@ -10,7 +10,7 @@ import typer
 from questream.cli.changes import Change, change_command
 from questream.cli.decisions import decide_in, print_decided, print_effect_of_rules
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
+from questream.cli.output import agrees, print_json, print_line, print_rows, print_table, printable, remark
 from questream.errors import QuestreamError
 
 namespaces = typer.Typer(
@@ -29,27 +29,22 @@ def list_(config: ConfigOption = None, set_: SetOption = None, as_json: JsonOpti
 
     settings = load(config, set_)
     rows = [as_document(one) for one in list_namespaces(open_store(settings.redis, settings.clusters.log_entries))]
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    print_table(
+    print_rows(
+        rows,
+        as_json,
         ["namespace", "clusters#", "of one question#", "threshold#", "linkage", "input topic", "model"],
-        (
-            [
-                printable(row["namespace"]),
-                f"{row['clusters']:,}",
-                f"{row['singletons']:,}",
-                f"{row['threshold']:.3f}",
-                row["linkage"],
-                printable(row["input_topic"] or ""),
-                printable(row["model"]),
-            ]
-            for row in rows
-        ),
+        lambda row: [
+            printable(row["namespace"]),
+            f"{row['clusters']:,}",
+            f"{row['singletons']:,}",
+            f"{row['threshold']:.3f}",
+            row["linkage"],
+            printable(row["input_topic"] or ""),
+            printable(row["model"]),
+        ],
     )
     for row in rows:
-        if row["settings_differ"]:
+        if row["settings_differ"] and not as_json:
             remark(f"{row['namespace']}: workers run by different settings: {'; '.join(row['settings_differ'])}")
 
 

@@ -6,10 +6,10 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 import orjson
 import typer
@@ -24,6 +24,8 @@ _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 # What JSON lets stand in a text: DEL, the C1 controls (one of them begins an escape sequence), line and paragraph ends,
 # and the marks that turn the direction of writing.
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 class TextFile(Protocol):
@@ -81,6 +83,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_row(*(Text(writable(cell)) for cell in row))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     Console(width=width, highlight=False).print(table)
+
+
+def print_rows(
+    rows: Iterable[Row], as_json: bool, columns: Sequence[str], cells: Callable[[Row], Sequence[str]]
+) -> None:
+    """Documents as a line of JSON each, or as a table."""
+    if not as_json:
+        print_table(columns, map(cells, rows))
+        return
+    for row in rows:
+        print_json(row)
 
 
 def printable(text: str) -> str:

@@ -6,9 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,14 +16,6 @@ from questream.cli.output import print_json, print_line, remark
 
 if TYPE_CHECKING:
     from rich.status import Status
-
-
-class RowFormat(StrEnum):
-    """What a file of questions is."""
-
-    TEXT = "text"
-    TABLE = "table"
-    JSON = "json"
 
 
 def produce(
@@ -65,7 +56,8 @@ def produce(
         typer.Option(metavar="NAME", help="Column to send as a header; '*': all others. May be repeated."),
     ] = None,
     format: Annotated[
-        RowFormat | None, typer.Option(help="What the file is; default: what its suffix or first line says.")
+        Literal["text", "table", "json"] | None,
+        typer.Option(help="What the file is; default: what its suffix or first line says."),
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Pass over lines that cannot be sent, and name them.")
@@ -83,7 +75,7 @@ def produce(
     settings = load(config, set_)
     columns = Columns(text_column or (), id_column, timestamp_column, namespace_column, field or (), header or ())
     check_columns(columns, settings)
-    records = FileRecords(settings, columns, namespace, None if format is None else format.value, timestamps)
+    records = FileRecords(settings, columns, namespace, format, timestamps)
     started = time.monotonic()
     with _on_stderr() as report:
         sent = send_file(records, file, report, rate=rate, skip_bad=skip_bad)

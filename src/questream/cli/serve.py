@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,13 +11,7 @@ from questream.cli.options import ConfigOption, SetOption, load, load_with_logs
 from questream.cli.output import print_line, remark
 from questream.errors import MissingExtra, SettingsError
 
-
-class RoleName(StrEnum):
-    """What somebody may do."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
+RoleName = Literal["viewer", "operator", "admin"]
 
 
 def serve(config: ConfigOption = None, set_: SetOption = None) -> None:
@@ -35,7 +28,7 @@ def serve(config: ConfigOption = None, set_: SetOption = None) -> None:
 
 def serve_token(
     name: Annotated[str, typer.Argument(help="Whose token it is: operations tell this name.")],
-    role: Annotated[RoleName, typer.Option(help="What it allows.")] = RoleName.VIEWER,
+    role: Annotated[RoleName, typer.Option(help="What it allows.")] = "viewer",
     namespace: Annotated[
         list[str] | None, typer.Option(help="A namespace that it is for; may be repeated. Default: all.")
     ] = None,
@@ -51,5 +44,5 @@ def serve_token(
     path = load(config, set_).serve.tokens_file
     if path is None:
         raise SettingsError("serve.tokens_file is not set", "name the file that the server reads")
-    print_line(make_token(path, name, dict.fromkeys(namespace or ["*"], role.value)))
+    print_line(make_token(path, name, dict.fromkeys(namespace or ["*"], role)))
     remark(f"{path} holds its hash; a server that runs takes it at once")

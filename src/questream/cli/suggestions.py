@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +15,8 @@ from questream.cli.merging import KeepOption, merge
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, printable
 
+Kind = Literal["merge", "name", "split"]
+
 suggestions = typer.Typer(
     help="Answer what people may want to do, and no worker does by itself: merge, name, split.", no_args_is_help=True
 )
@@ -23,21 +24,6 @@ suggestions = typer.Typer(
 OtherArgument = Annotated[
     str | None, typer.Argument(metavar="OTHER", help="The other cluster, where two would be merged.")
 ]
-
-
-class Kind(StrEnum):
-    """What is suggested."""
-
-    MERGE = "merge"
-    NAME = "name"
-    SPLIT = "split"
-
-
-class OfOne(StrEnum):
-    """What is suggested of one cluster."""
-
-    NAME = "name"
-    SPLIT = "split"
 
 
 @suggestions.command("list")
@@ -50,7 +36,7 @@ def list_(
         typer.Option(
             help="merge: what labels, routes and pins forbid; name: large, unlabelled; split: looks like two."
         ),
-    ] = Kind.MERGE,
+    ] = "merge",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,11 +53,11 @@ def list_(
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
     match kind:
-        case Kind.MERGE:
+        case "merge":
             rows = [as_document(one) for one in find(store, chosen, settings, limit)]
-        case Kind.NAME:
+        case "name":
             rows = [document_of_one("name", state) for state in unnamed(store, chosen, limit)]
-        case Kind.SPLIT:
+        case "split":
             found = two_in_one(store, chosen, settings, limit)
             rows = [document_of_one("split", one.state, one.parts) for one in found]
     if as_json:
@@ -82,11 +68,11 @@ def list_(
 
 
 def _print(kind: Kind, rows: list[dict[str, Any]]) -> None:
-    if kind is Kind.MERGE:
+    if kind == "merge":
         columns = ["cluster", "other", "size#", "differ in", "labels", "question", "other question"]
         print_table(columns, map(_pair, rows))
         return
-    question = ["question", "other question"] if kind is Kind.SPLIT else ["question"]
+    question = ["question", "other question"] if kind == "split" else ["question"]
     print_table(["cluster", "size#", "label", *question], (_single(kind, row) for row in rows))
 
 
@@ -102,7 +88,7 @@ def _pair(row: dict[str, Any]) -> list[str]:
 
 def _single(kind: Kind, row: dict[str, Any]) -> list[str]:
     (one,) = row["clusters"]
-    texts = [printable(part[0]) for part in row["parts"]] if kind is Kind.SPLIT else [_question(one)]
+    texts = [printable(part[0]) for part in row["parts"]] if kind == "split" else [_question(one)]
     return [one["cluster_id"], f"{row['size']:,}", printable(one["label"] or "-"), *texts]
 
 
@@ -131,7 +117,7 @@ def dismiss(
     change: Change,
     cluster: ClusterArgument,
     other: OtherArgument = None,
-    kind: Annotated[OfOne | None, typer.Option(help="What is suggested of the one cluster.")] = None,
+    kind: Annotated[Literal["name", "split"] | None, typer.Option(help="What is suggested of the one cluster.")] = None,
 ) -> None:
     """Say that two clusters are different, that one needs no name or is one: it is never suggested again.
 
@@ -145,7 +131,7 @@ def dismiss(
         separate(change, cluster, other)
     elif kind is not None:
         number = number_of(cluster)
-        decide_as_asked(change, lambda by: by.dismiss(number, "name" if kind is OfOne.NAME else "split"))
+        decide_as_asked(change, lambda by: by.dismiss(number, kind))
 
 
 def _question(cluster: dict[str, Any]) -> str:
