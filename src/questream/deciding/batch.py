@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from questream.deciding.proposal import Arrival
 from questream.domain import ClusterState, Decision, Matrix, NamespaceState
@@ -11,31 +11,40 @@ from questream.errors import NamespaceRefused
 from questream.store.protocol import OutboxPosition
 
 
-@dataclass(slots=True)
-class NamespaceDecisions:
-    """The decisions of a batch in the order of its arrivals, and the state of every cluster that it changed.
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of a batch beside its decisions.
 
-    What these states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
+    What its states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
     committed. `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had
     been missed. `judged_same` and `judged_other` count what a judge said of close calls.
     """
 
-    namespace: str
-    decisions: list[Decision]
-    states: list[ClusterState]
-    namespace_state: NamespaceState | None
-    outbox_position: OutboxPosition | None
-    merges: int
-    merges_refused: int
-    stale_retries: int
-    missed_changes: int
-    judged_same: int
-    judged_other: int
-    commit_seconds: float
+    namespace_state: NamespaceState | None = None
+    outbox_position: OutboxPosition | None = None
+    merges: int = 0
+    merges_refused: int = 0
+    stale_retries: int = 0
+    missed_changes: int = 0
+    judged_same: int = 0
+    judged_other: int = 0
+    commit_seconds: float = 0.0
+
+
+_OUTCOME = [one.name for one in fields(Outcome)]
 
 
 @dataclass(slots=True)
-class NamespaceBatch:
+class NamespaceDecisions(Outcome):
+    """The decisions of a batch in the order of its arrivals, and the state of every cluster that it changed."""
+
+    namespace: str
+    decisions: list[Decision]
+    states: list[ClusterState]
+
+
+@dataclass(slots=True)
+class NamespaceBatch(Outcome):
     """The arrivals of a micro-batch in one namespace, with their unit `vectors` (n, d), and what came of them so far.
 
     `store_epoch` is the one that the ledgers of their partitions were read under. Those of `pending` are undecided;
@@ -50,15 +59,6 @@ class NamespaceBatch:
     pending: list[int] = field(init=False)
     decisions: list[Decision | None] = field(init=False)
     states: dict[int, ClusterState] = field(default_factory=dict)
-    namespace_state: NamespaceState | None = None
-    outbox_position: OutboxPosition | None = None
-    merges: int = 0
-    merges_refused: int = 0
-    stale_retries: int = 0
-    missed_changes: int = 0
-    judged_same: int = 0
-    judged_other: int = 0
-    commit_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.pending = list(range(len(self.arrivals)))
@@ -74,16 +74,8 @@ class NamespaceBatch:
         if self.refused is not None:
             raise self.refused
         return NamespaceDecisions(
-            namespace=self.namespace,
-            decisions=[decision for decision in self.decisions if decision is not None],
-            states=list(self.states.values()),
-            namespace_state=self.namespace_state,
-            outbox_position=self.outbox_position,
-            merges=self.merges,
-            merges_refused=self.merges_refused,
-            stale_retries=self.stale_retries,
-            missed_changes=self.missed_changes,
-            judged_same=self.judged_same,
-            judged_other=self.judged_other,
-            commit_seconds=self.commit_seconds,
+            self.namespace,
+            [decision for decision in self.decisions if decision is not None],
+            list(self.states.values()),
+            **{name: getattr(self, name) for name in _OUTCOME},
         )

@@ -118,10 +118,7 @@ class ClusterTopic:
         found: dict[str, Published] = {}
         for message in self._read({}):
             try:
-                of_namespace = found.setdefault(_namespace(message.key), Published())
-                _note(of_namespace, message.key or b"", message.value, _place(message))
-                _note_home(of_namespace, message.headers)
-                of_namespace.newest_at = max(of_namespace.newest_at, message.timestamp)
+                _take(found, message)
             except ValueError:
                 place = {"partition": message.partition, "offset": message.offset}
                 logger.warning("a record of the cluster topic has no key of ours", extra=place)
@@ -155,10 +152,7 @@ class ClusterTopic:
             start_before_end(witness, self._topic, _NEWEST_RECORDS)
             for message in all_read(read_to_end(witness)):
                 with suppress(ValueError):
-                    of_namespace = found.setdefault(_namespace(message.key), Published())
-                    _note(of_namespace, message.key or b"", message.value, _place(message))
-                    _note_home(of_namespace, message.headers)
-                    of_namespace.newest_at = max(of_namespace.newest_at, message.timestamp)
+                    _take(found, message)
             witness.assign(())
         except KafkaUnavailable:
             self.close()
@@ -171,25 +165,11 @@ class ClusterTopic:
         Raises ClusterTopicDamaged where the newest record of one is no state.
         """
         states: dict[int, ClusterState] = {}
-        unreadable: dict[int, Place] = {}
-        prefix = f"{namespace}/".encode()
-        for message in self._read({}):
-            key = message.key or b""
-            if message.value is None or not key.startswith(prefix):
-                continue
-            try:
-                state = decode_cluster_state(key, message.value)
-            except BadRecord:
-                unreadable[_named_cluster(key)] = _place(message)
-                continue
+        for state in self.newest_states(namespace, dict.fromkeys(cluster_ids, 0)):
             known = states.get(state.cluster_id)
-            unreadable.pop(state.cluster_id, None)
             # Two workers may publish a cluster in either order.
-            if state.cluster_id in cluster_ids and (known is None or known.revision <= state.revision):
+            if known is None or known.revision <= state.revision:
                 states[state.cluster_id] = state
-        for cluster_id, place in unreadable.items():
-            if cluster_id in cluster_ids:
-                raise ClusterTopicDamaged(*unreadable_state(namespace, cluster_id, place))
         return states
 
     def newest_states(self, namespace: str, revisions: Mapping[int, int]) -> Iterator[ClusterState]:
@@ -323,8 +303,15 @@ def _named_cluster(key: bytes) -> int:
         return -1
 
 
+def _take(found: dict[str, Published], message: Message) -> None:
+    """Take note of a record by its namespace. Raises ValueError if its key is none of ours."""
+    published = found.setdefault(_namespace(message.key), Published())
+    _note(published, message.key or b"", message.value, _place(message))
+    _note_home(published, message.headers)
+    published.newest_at = max(published.newest_at, message.timestamp)
+
+
 def _note(published: Published, key: bytes, value: bytes | None, place: Place) -> None:
-    """Take note of a record. Raises ValueError if its key is none of ours."""
     if is_levels_key(key):
         _note_levels(published, key, value, place)
         return

@@ -32,32 +32,33 @@ class PublishedOperations:
         return [self.by_number[number] for number in sorted(self.by_number)[-OPERATIONS_KEPT:]]
 
 
-class CorrectionTopic:
-    """The topic of the questions that operations move; safe from any thread."""
+class _Topic:
+    """A topic that may not be there; safe from any thread."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
+        self.name = name
+
+    def exists(self) -> bool:
+        """Whether there is such a topic. Raises KafkaRefused, KafkaUnavailable."""
+        with open_admin(self._settings) as admin:
+            return self.name in admin.find_topics([self.name])
+
+
+class CorrectionTopic(_Topic):
+    """The topic of the questions that operations move."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.name = settings.kafka.correction_topic
-
-    def exists(self) -> bool:
-        """Whether there is such a topic. Raises KafkaRefused, KafkaUnavailable."""
-        with open_admin(self._settings) as admin:
-            return self.name in admin.find_topics([self.name])
+        super().__init__(settings, settings.kafka.correction_topic)
 
 
-class OperationTopic:
-    """Reads the operation topic; safe from any thread. `given_up` ends the wait for an open transaction."""
+class OperationTopic(_Topic):
+    """Reads the operation topic. `given_up` ends the wait for an open transaction."""
 
     def __init__(self, settings: Settings, given_up: Callable[[], bool] = lambda: False) -> None:
-        self._settings = settings
+        super().__init__(settings, settings.kafka.operation_topic)
         self._given_up = given_up
-        self.name = settings.kafka.operation_topic
         self._stream = settings.kafka.cluster_topic
-
-    def exists(self) -> bool:
-        """Whether there is such a topic. Raises KafkaRefused, KafkaUnavailable."""
-        with open_admin(self._settings) as admin:
-            return self.name in admin.find_topics([self.name])
 
     def published(self, standstill_seconds: float | None = None) -> dict[str, PublishedOperations]:
         """What was published before the call on clusters of this stream, by namespace; nothing where is no topic.

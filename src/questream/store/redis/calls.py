@@ -36,6 +36,11 @@ class ScriptCall:
     args: Sequence[Any]
 
 
+def chunked(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """The items in parts that one round trip takes."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
 def answered(reply: Any) -> Any:
     """A reply of a round trip; raises the error that it is."""
     if isinstance(reply, Exception):

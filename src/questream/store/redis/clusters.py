@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from questream.domain import ClusterState
 from questream.errors import LostMemory
-from questream.store.redis.calls import CHUNK, RedisCalls, on_namespace
+from questream.store.redis.calls import RedisCalls, chunked, on_namespace
 from questream.store.redis.codec import STATE_FIELDS, SUMMARY_FIELDS, parse_state
 from questream.store.redis.failures import translated
 from questream.store.redis.retiring import RedisRetirement
@@ -27,8 +27,7 @@ class RedisClusters(RedisCalls):
 
     @on_namespace
     def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
-        chunks = (cluster_ids[start : start + CHUNK] for start in range(0, len(cluster_ids), CHUNK))
-        return [state for chunk in chunks for state in self._whole_states(namespace, chunk)]
+        return [state for chunk in chunked(cluster_ids) for state in self._whole_states(namespace, chunk)]
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         return self._live_states(namespace, STATE_FIELDS)
@@ -69,9 +68,8 @@ class RedisClusters(RedisCalls):
         return states[0] if states else None
 
     def _live_states(self, namespace: str, fields: list[str]) -> Iterator[ClusterState]:
-        ids = self._live_ids(namespace)
-        for start in range(0, len(ids), CHUNK):
-            yield from self._states(namespace, ids[start : start + CHUNK], fields)
+        for chunk in chunked(self._live_ids(namespace)):
+            yield from self._states(namespace, chunk, fields)
 
     @translated()
     def _states(self, namespace: str, cluster_ids: Sequence[int], fields: list[str]) -> list[ClusterState]:
@@ -97,9 +95,9 @@ class RedisClusters(RedisCalls):
 
     def _require_unnamed(self, namespace: str, missing: Sequence[int]) -> None:
         """A cluster that is not there may be in no index either. Raises LostMemory."""
-        for start in range(0, len(missing), CHUNK):
+        for chunk in chunked(missing):
             pipeline = self._client.pipeline(transaction=False)
-            for cluster_id in missing[start : start + CHUNK]:
+            for cluster_id in chunk:
                 pipeline.zscore(self._keys.of(namespace, "idle"), cluster_id)
                 pipeline.zscore(self._keys.of(namespace, "aliases"), cluster_id)
             if any(score is not None for score in pipeline.execute()):

@@ -8,7 +8,7 @@ from typing import Any
 from questream.errors import LostMemory
 from questream.store.levels_text import levels_text, names_text, parse_levels
 from questream.store.protocol import LevelsMark, StoredLevels
-from questream.store.redis.calls import CHUNK, RedisCalls, on_namespace
+from questream.store.redis.calls import RedisCalls, chunked, on_namespace
 from questream.store.redis.codec import is_count, reading
 from questream.store.redis.failures import translated
 from questream.store.rules_text import level_rules_text, parse_rules
@@ -24,8 +24,7 @@ class RedisLevels(RedisCalls):
     @translated()
     def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
         marks: dict[str, LevelsMark] = {}
-        for start in range(0, len(namespaces), CHUNK):
-            chunk = namespaces[start : start + CHUNK]
+        for chunk in chunked(namespaces):
             pipeline = self._client.pipeline(transaction=False)
             for namespace in chunk:
                 pipeline.hmget(

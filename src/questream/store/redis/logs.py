@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis.exceptions
 
 from questream.store.protocol import LogLength
-from questream.store.redis.calls import CHUNK, RedisCalls
+from questream.store.redis.calls import RedisCalls, answered, chunked
 from questream.store.redis.failures import translated
 from questream.store.redis.rights import concerns_key
 
@@ -26,7 +26,7 @@ class RedisLogs(RedisCalls):
     @translated()
     def log_lengths(self, namespaces: Sequence[str]) -> dict[str, LogLength]:
         found: dict[str, LogLength] = {}
-        for names in _chunks(namespaces):
+        for names in chunked(namespaces):
             pipeline = self._client.pipeline(transaction=False)
             for name in names:
                 pipeline.xlen(self._keys.of(name, "log"))
@@ -41,21 +41,16 @@ class RedisLogs(RedisCalls):
 
     @translated()
     def trim_logs(self, entries: Mapping[str, int]) -> None:
-        for names in _chunks(list(entries)):
+        for names in chunked(list(entries)):
             pipeline = self._client.pipeline(transaction=False)
             for name in names:
                 pipeline.xtrim(self._keys.of(name, "log"), maxlen=entries[name], approximate=False)
             _of_namespaces(pipeline.execute(raise_on_error=False))
 
 
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), CHUNK):
-        yield names[start : start + CHUNK]
-
-
 def _of_namespaces(replies: Sequence[Any]) -> list[Any]:
     """The replies; None for a key that this login may not touch, or that is of another type. Raises any other error."""
-    return [None if isinstance(reply, Exception) and _is_of_a_key(reply) else _raised(reply) for reply in replies]
+    return [None if isinstance(reply, Exception) and _is_of_a_key(reply) else answered(reply) for reply in replies]
 
 
 def _is_of_a_key(error: Exception) -> bool:
@@ -63,9 +58,3 @@ def _is_of_a_key(error: Exception) -> bool:
         return concerns_key(str(error))
     # Whoever reads the log finds it lost, and has it begun anew.
     return isinstance(error, redis.exceptions.ResponseError) and "WRONGTYPE" in str(error)
-
-
-def _raised(reply: Any) -> Any:
-    if isinstance(reply, Exception):
-        raise reply
-    return reply

@@ -12,7 +12,7 @@ from questream.domain import InFlight, NamespaceState
 from questream.errors import NamespaceHeld, NamespaceRefused
 from questream.store.ledger import head_entry, parse_ledger
 from questream.store.protocol import Mended, Restored
-from questream.store.redis.calls import CHUNK, RedisCalls
+from questream.store.redis.calls import RedisCalls, chunked
 from questream.store.redis.codec import (
     is_utf8,
     parse_in_flight,
@@ -47,9 +47,9 @@ class RedisRecovery(RedisCalls):
     @translated()
     def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:
         noted_ms = []
-        for start in range(0, len(namespaces), CHUNK):
+        for chunk in chunked(namespaces):
             pipeline = self._client.pipeline(transaction=False)
-            for name in namespaces[start : start + CHUNK]:
+            for name in chunk:
                 pipeline.hget(self._keys.of(name, "meta"), "settings")
             for noted in pipeline.execute(raise_on_error=False):
                 if isinstance(noted, Exception):
@@ -75,8 +75,7 @@ class RedisRecovery(RedisCalls):
     @translated()
     def in_flight(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, InFlight]:
         found: dict[int, InFlight] = {}
-        for start in range(0, len(cluster_ids), CHUNK):
-            chunk = cluster_ids[start : start + CHUNK]
+        for chunk in chunked(cluster_ids):
             pipeline = self._client.pipeline(transaction=False)
             for cluster_id in chunk:
                 pipeline.hget(self._keys.cluster(namespace, cluster_id), "joins")
@@ -116,8 +115,7 @@ class RedisRecovery(RedisCalls):
     @translated()
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         count = 0
-        for start in range(0, len(restored), _RESTORE_CHUNK):
-            chunk = restored[start : start + _RESTORE_CHUNK]
+        for chunk in chunked(restored, _RESTORE_CHUNK):
             keys = [self._keys.of(namespace, name) for name in ("meta", "idle", "outbox")]
             keys += [self._keys.cluster(namespace, one.state.cluster_id) for one in chunk]
             keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases")]
@@ -187,8 +185,8 @@ class RedisRecovery(RedisCalls):
         heads = [field.removeprefix(_HEAD) for field in fields if field.startswith(_HEAD)]
         newest = max([int(fields.get(b"next") or 1), *self._named_ids(namespace)])
         clusters = [self._keys.cluster(namespace, cluster_id) for cluster_id in range(1, newest + 1)]
-        for start in range(0, len(clusters), CHUNK):
-            if not self._scripts["delete"](keys=[meta, *clusters[start : start + CHUNK]], args=[token, "", 0]):
+        for chunk in chunked(clusters):
+            if not self._scripts["delete"](keys=[meta, *chunk], args=[token, "", 0]):
                 return False
         rest = [self._keys.of(namespace, name) for name in _ONE_EACH]
         rest += [self._keys.ledger(namespace, *parse_partition(place)) for place in heads]
@@ -246,8 +244,7 @@ class RedisRecovery(RedisCalls):
             with reading("the namespace"):
                 dimension = int(self._client.hget(self._keys.of(namespace, "meta"), "dimension") or 0)
         mended = Mended()
-        for start in range(0, len(cluster_ids), CHUNK):
-            chunk = cluster_ids[start : start + CHUNK]
+        for chunk in chunked(cluster_ids):
             keys = [self._keys.of(namespace, name) for name in ("meta", "idle", "singletons", "aliases")]
             keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in chunk]
             found = self._scripts["mend"](keys=keys, args=[token, dimension, *chunk])
