@@ -58,11 +58,22 @@ class Publisher(Protocol):
 
 
 class _Guarded:
-    """Guards calls by a deadline and remembers the last one: `held_seconds` of a Publisher."""
+    """Has a producer, guards its calls by a deadline and remembers the last one: `held_seconds` of a Publisher.
 
-    _watchdog: Watchdog
-    _deadline_seconds: float
-    _call: GuardedCall | None = None
+    `make_producer` builds a producer; `deadline_seconds` bounds each step.
+    """
+
+    def __init__(self, make_producer: Callable[[], Producer], watchdog: Watchdog, deadline_seconds: float) -> None:
+        self._make_producer = make_producer
+        self._watchdog = watchdog
+        self._deadline_seconds = deadline_seconds
+        self._producer: Producer | None = None
+        self._call: GuardedCall | None = None
+
+    def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close_aside(producer)
 
     def _guard(self, name: str, producer: Producer) -> AbstractContextManager[GuardedCall]:
         return self._watchdog.limit(name, self._deadline_seconds, lambda: producer.held_back_seconds)
@@ -75,20 +86,14 @@ class _Guarded:
 class TransactionalPublisher(_Guarded):
     """Records and offsets in one Kafka transaction: a read_committed reader sees each exactly once.
 
-    `make_producer` builds a producer with a transactional id; `deadline_seconds` bounds each step.
+    Its producers have a transactional id.
     """
-
-    def __init__(self, make_producer: Callable[[], Producer], watchdog: Watchdog, deadline_seconds: float) -> None:
-        self._make_producer = make_producer
-        self._watchdog = watchdog
-        self._deadline_seconds = deadline_seconds
-        self._producer: Producer | None = None
 
     def start(self) -> None:
         try:
             self._ready_producer()
         except Exception:
-            self._discard()
+            self.close()
             raise
 
     def publish(
@@ -113,7 +118,7 @@ class TransactionalPublisher(_Guarded):
             # After a failed offset commit and an abort, kafka-python 3.0.12 commits the old offsets with the next
             # transaction: a producer that failed once is never used again, and the next one's start aborts its
             # transaction.
-            self._discard()
+            self.close()
             cause = sent.too_large or (sent.refusal if isinstance(error, KafkaRefused) else None) or error
             if isinstance(cause, Superseded | RecoveryNeeded | StoreUnavailable):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
@@ -126,9 +131,6 @@ class TransactionalPublisher(_Guarded):
                 raise
             raise cause from error
         return offsets
-
-    def close(self) -> None:
-        self._discard()
 
     def _await_outcomes(self, sent: Sent, error: Exception) -> None:
         """Wait shortly for the outcomes of the records: a call may fail for one before its client says which.
@@ -147,11 +149,6 @@ class TransactionalPublisher(_Guarded):
                 self._producer.init_transactions()
         return self._producer
 
-    def _discard(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            _close_aside(producer)
-
 
 class AtLeastOncePublisher(_Guarded):
     """Records first, then offsets: after a crash a record may be published again, with the same cluster id.
@@ -166,11 +163,8 @@ class AtLeastOncePublisher(_Guarded):
         watchdog: Watchdog,
         deadline_seconds: float,
     ) -> None:
-        self._make_producer = make_producer
+        super().__init__(make_producer, watchdog, deadline_seconds)
         self._commit_offsets = commit_offsets
-        self._watchdog = watchdog
-        self._deadline_seconds = deadline_seconds
-        self._producer: Producer | None = None
 
     def start(self) -> None:
         self._ready_producer()
@@ -203,11 +197,6 @@ class AtLeastOncePublisher(_Guarded):
         if self._producer is None:
             self._producer = self._make_producer()
         return self._producer
-
-    def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            _close_aside(producer)
 
 
 def _flush(producer: Producer, call: GuardedCall, spare_seconds: float) -> None:

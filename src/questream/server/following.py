@@ -22,11 +22,6 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
-def start_at_end(consumer: Consumer, topic: str) -> None:
-    """What is written from now on is read."""
-    start_at(consumer, topic, "end")
-
-
 class Follower:
     """Hands each record of a topic to `take`, in a thread of its own, until it is closed.
 
@@ -39,7 +34,7 @@ class Follower:
         topic: str,
         take: Callable[[Message], None],
         on_start: Callable[[], None],
-        start: Callable[[Consumer, str], object] = start_at_end,
+        start: Callable[[Consumer, str], object] = lambda consumer, topic: start_at(consumer, topic, "end"),
     ) -> None:
         """`start` assigns the topic's partitions, at their ends unless it takes some of what they hold."""
         self._settings = settings

@@ -80,8 +80,10 @@ class Refused(Exception):
         self.links = links or {}
 
     @classmethod
-    def by(cls, error: QuestreamError) -> Refused:
+    def by(cls, error: Refused | QuestreamError) -> Refused:
         """The problem that an error of questream's own is."""
+        if isinstance(error, Refused):
+            return error
         status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
         first = error.problems[0]
         headers = {"Retry-After": str(_RETRY_SECONDS)} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -178,11 +177,7 @@ def serve(settings: Settings) -> None:
     logger.info("the page is served", extra={"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
     # uvicorn raises the signal again once it has stopped: then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ignore)
+        signal.signal(number, lambda *_: None)
     # A second thread would spin beside the model and other processes for each question that is compared with clusters.
     with threadpool_limits(1, user_api="blas"):
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    del number, frame

@@ -35,8 +35,13 @@ class Suggesting:
         self._catalogues = catalogues
         self._levels = levels
         self._asking = asking
-        self._merges = _Kept("the clusters that are near", self._find_merges)
-        self._splits = _Kept("the questions of large clusters", self._find_splits)
+        self._merges = _Kept("the clusters that are near", lambda name: asking.merges(name, self._states(name)))
+        self._splits = _Kept(
+            "the questions of large clusters", lambda name: asking.two_in_one(name, catalogues.get(name).states())
+        )
+
+    def _find_splits(self, namespace: str) -> list[TwoInOne]:
+        return self._asking.two_in_one(namespace, self._catalogues.get(namespace).states())
 
     def to_merge(self, namespace: str) -> list[Suggestion]:
         """Merges that people's decisions forbid, the largest first.
@@ -85,12 +90,6 @@ class Suggesting:
 
     def _states(self, namespace: str) -> dict[int, ClusterState]:
         return {state.cluster_id: state for state in self._catalogues.get(namespace).states()}
-
-    def _find_merges(self, namespace: str) -> list[Suggestion]:
-        return self._asking.merges(namespace, self._states(namespace))
-
-    def _find_splits(self, namespace: str) -> list[TwoInOne]:
-        return self._asking.two_in_one(namespace, self._catalogues.get(namespace).states())
 
 
 class _Kept(Generic[T]):

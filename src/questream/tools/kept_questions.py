@@ -26,7 +26,9 @@ def kept_in_order(state: ClusterState, order: First) -> list[KeptMember]:
     the newest where these are.
     """
     kept = KeptMembers.parse(state.kept_members)
-    by_likeness = sorted(kept.all(), key=_least_alike_first if order is First.DOUBTFUL else _most_alike_first)
+    sign = 1 if order is First.DOUBTFUL else -1
+    # Who opens a cluster is alike to nothing yet, and comes last in both.
+    by_likeness = sorted(kept.all(), key=lambda one: 2.0 if one.similarity is None else sign * one.similarity)
     newest = kept.newest if order is First.NEWEST else ()
     return list({one.place: one for one in (*newest, *by_likeness)}.values())
 
@@ -57,15 +59,6 @@ def each_still_kept(
         number: [one for place, one in found.items() if belongs.get((number, place), True)]
         for number, found in kept.items()
     }
-
-
-# Who opens a cluster is alike to nothing yet, and comes last in both.
-def _most_alike_first(member: KeptMember) -> float:
-    return 2.0 if member.similarity is None else -member.similarity
-
-
-def _least_alike_first(member: KeptMember) -> float:
-    return 2.0 if member.similarity is None else member.similarity
 
 
 class KeptQuestions:

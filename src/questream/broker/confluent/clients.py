@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException
 
+from questream.broker.options import FIXED
 from questream.errors import SettingsError
 from questream.settings import Settings
 
@@ -53,47 +54,24 @@ _ALSO_CALLED = {
 _CHECK_HOSTNAME = "ssl.check.hostname"
 # Of kafka-python too, and this adapter's own: for how long a broker is looked for.
 CONNECT_MS = "bootstrap.timeout.ms"
-# Options that are not the user's to set, and what to set instead or why not.
 _FIXED = {
-    "bootstrap.servers": "set kafka.bootstrap_servers",
+    **{name.replace("_", "."): why for name, why in FIXED.items()},
     "metadata.broker.list": "set kafka.bootstrap_servers",
-    "client.id": "set kafka.worker_id",
-    "group.id": "set kafka.group_id",
-    "auto.offset.reset": "set kafka.auto_offset_reset",
-    "session.timeout.ms": "set kafka.session_timeout_seconds",
-    "heartbeat.interval.ms": "it follows kafka.session_timeout_seconds",
-    "max.poll.interval.ms": "set kafka.max_poll_interval_seconds",
-    "transaction.timeout.ms": "set kafka.transaction_timeout_seconds",
-    "delivery.timeout.ms": "it follows kafka.call_deadline_seconds",
     "message.timeout.ms": "it follows kafka.call_deadline_seconds",
-    "compression.type": "set kafka.compression",
     "compression.codec": "set kafka.compression",
     "sasl.password": "set kafka.sasl_plain_password or kafka.sasl_plain_password_file",
-    "sasl.plain.password": "set kafka.sasl_plain_password or kafka.sasl_plain_password_file",
     "ssl.key.password": "set kafka.ssl_password or kafka.ssl_password_file",
     "sasl.oauthbearer.client.secret": "set kafka.sasl_plain_password or kafka.sasl_plain_password_file",
     "ssl.key.pem": "set ssl_keyfile: a setting is shown, a file is not",
     "ssl.keystore.location": "set ssl_certfile and ssl_keyfile, and kafka.ssl_password",
     "ssl.keystore.password": "set ssl_certfile and ssl_keyfile, and kafka.ssl_password",
-    "ssl.password": "set kafka.ssl_password or kafka.ssl_password_file",
-    "transactional.id": "it is made of kafka.group_id and kafka.worker_id",
-    "isolation.level": "questream always reads committed records only",
-    "enable.auto.commit": "offsets move with the decisions",
     "enable.auto.offset.store": "offsets move with the decisions",
-    "auto.commit.interval.ms": "offsets move with the decisions",
-    "acks": "nothing counts as published before all replicas have it",
     "request.required.acks": "nothing counts as published before all replicas have it",
-    "enable.idempotence": "no record may appear twice because it was sent twice",
-    "retries": "a record is sent until kafka.call_deadline_seconds has passed",
     "message.send.max.retries": "a record is sent until kafka.call_deadline_seconds has passed",
-    "group.instance.id": "workers are dynamic members of their group",
     "group.protocol": "questream's handling of rebalances is made for the classic protocol",
-    "partition.assignment.strategy": "questream's handling of rebalances is made for the default",
-    "partitioner": "decisions are partitioned by their key, as Kafka's own clients do it",
     "enable.partition.eof": "positions pass what holds no record by it",
     "allow.auto.create.topics": "questream creates no topic unasked",
     "sasl.oauth.token.provider": "set librdkafka's sasl_oauthbearer_ options, or kafka.client = kafka-python",
-    "ssl.context": "set ssl_cafile, ssl_certfile and the other ssl_ options",
     "api.version": "this client finds it out; set kafka.client = kafka-python to fix it",
     "plugin.library.paths": "questream loads no library that an option names",
 }

@@ -70,7 +70,9 @@ def _store(settings: Settings) -> Iterator[tuple[RedisSettings, str]]:
 @contextmanager
 def _broker(settings: Settings) -> Iterator[tuple[KafkaSettings, str]]:
     if "bootstrap_servers" in settings.kafka.model_fields_set:
-        yield settings.kafka, _describe_broker(settings)
+        with open_admin(settings) as admin:
+            brokers = str(admin.brokers())
+        yield settings.kafka, brokers
         return
     with embedded_broker() as bootstrap_servers:
         yield for_embedded_broker(settings.kafka, bootstrap_servers), "embedded: Tansu, in memory"
@@ -166,11 +168,6 @@ def _delete_topics(settings: Settings) -> None:
                 admin.delete_group(kafka.group_id)
     except QuestreamError as error:
         logger.warning("topics not deleted", extra={"topics": topics, "reason": str(error)})
-
-
-def _describe_broker(settings: Settings) -> str:
-    with open_admin(settings) as admin:
-        return str(admin.brokers())
 
 
 def _describe_store(settings: RedisSettings) -> str:

@@ -99,8 +99,9 @@ def measure_serve(settings: Settings, clusters: int, runs: int, announce: Callab
         _publish_events(own, clusters)
         with _server(own) as server:
             announce("reading them into the server")
-            read_seconds = server.wait_until_read()
-            server.wait_until_loaded()
+            read_seconds = server.wait_for("/readyz", "read the clusters")
+            search = f"/api/v1/namespaces/{own.clusters.namespace}/clusters?sort=meaning&q=money"
+            server.wait_for(search, "load the model")
             figures = []
             for what, paths in _requests(own.clusters.namespace, clusters, runs, words).items():
                 announce(what)
@@ -249,15 +250,7 @@ class _Server:
         self._namespace = namespace
         self._client = httpx2.Client(base_url=address, timeout=_ANSWER_SECONDS)
 
-    def wait_until_read(self) -> float:
-        """Seconds until it says that it is ready."""
-        return self._wait_for("/readyz", "read the clusters")
-
-    def wait_until_loaded(self) -> None:
-        """Until the model is there as well."""
-        self._wait_for(f"/api/v1/namespaces/{self._namespace}/clusters?sort=meaning&q=money", "load the model")
-
-    def _wait_for(self, path: str, what: str) -> float:
+    def wait_for(self, path: str, what: str) -> float:
         """Until a request is answered; returns the seconds that it took. Raises QuestreamError."""
         started = time.perf_counter()
         while time.perf_counter() < started + _START_SECONDS:
@@ -322,8 +315,7 @@ class _Server:
         self._client.close()
 
     def _cpu_seconds(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+        return float(sum(self._process.cpu_times()[:2]))
 
 
 @contextmanager

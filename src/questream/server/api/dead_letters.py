@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -100,12 +101,4 @@ def replay_dead_letters(services: Serving, login: LoggedIn, request: ReplayReque
     """Send dead letters back to the input topic, each once: a second replay sends only what is new."""
     require_everywhere(login, Role.ADMIN)
     count = (services.letters.count if request.dry_run else services.letters.replay)(request.reason)
-    return ReplayResult(
-        dry_run=request.dry_run,
-        sent=count.sent,
-        other_reason=count.other_reason,
-        other_topic=count.other_topic,
-        no_origin=count.no_origin,
-        gone=count.gone,
-        too_large=count.too_large,
-    )
+    return ReplayResult(dry_run=request.dry_run, **asdict(count))

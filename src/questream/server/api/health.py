@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 from pydantic import BaseModel
 
@@ -72,10 +74,6 @@ def show_health(services: Serving, login: LoggedIn) -> Health:
         lag_at=format_time(lag.at),
         rates=rates_of(services),
         follows_clusters=services.catalogues.is_following(),
-        findings=findings
-        and [
-            FoundByDoctor(check=one.check, status=one.status, told=one.told, remedy=one.remedy)
-            for one in findings.value
-        ],
+        findings=findings and [FoundByDoctor(**asdict(one)) for one in findings.value],
         findings_at=findings and format_time(findings.at),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -98,15 +99,7 @@ def list_intents(scope: InNamespace) -> KnownIntents:
     states = sorted(scope.services.catalogues.get(scope.namespace).states(), key=lambda one: one.cluster_id)
     found, without = known_intents(states)
     return KnownIntents(
-        intents=[
-            KnownIntent(
-                name=one.name,
-                route=one.route,
-                threshold=one.threshold,
-                examples=one.examples if scope.reads_texts else [],
-            )
-            for one in found
-        ],
+        intents=[KnownIntent(**asdict(one if scope.reads_texts else replace(one, examples=[]))) for one in found],
         labels_without_examples=without,
     )
 

@@ -76,9 +76,7 @@ def _guarded(tool: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return tool(*args, **kwargs)
-        except Refused as refused:
-            raise _tool_error(refused) from None
-        except QuestreamError as error:
+        except (Refused, QuestreamError) as error:
             raise _tool_error(Refused.by(error)) from None
         except Exception as error:
             # Neither its message nor its traceback: they may quote a question.

@@ -33,9 +33,7 @@ def ask(request: Request, scope: InNamespace, fields: Form) -> Response:
         if text:
             answer, rules = scope.services.asking.ask(scope.namespace, text)
             threshold = rules.threshold
-    except Refused as error:
-        refusal = error
-    except QuestreamError as error:
+    except (Refused, QuestreamError) as error:
         refusal = Refused.by(error)
     context = {"text": text, "answer": answer, "threshold": threshold, "refusal": refusal}
     return render(request, "ask.html", scope.login, scope, refusal.status if refusal else 200, **context)

@@ -262,7 +262,7 @@ def _ended(
     scope: Scope, op: Op, chosen: Sequence[Chosen], done: Sequence[int | None], error: Refused | QuestreamError
 ) -> Refused:
     """Why a change of several ended before the last, with a link to what was done by then."""
-    refused = error if isinstance(error, Refused) else Refused.by(error)
+    refused = Refused.by(error)
     count, kind = len(done) + (op == "merge"), _KINDS[chosen[0].node.level]
     link_to = _list(scope, chosen, **done_link(op, done, count, kind))
     detail = f"{count} of {len(chosen)} {kind}s were changed, the others were not: {refused.detail}"

@@ -22,9 +22,7 @@ def show_health(request: Request, services: Serving, login: LoggedIn) -> Respons
     lag = findings = trouble = None
     try:
         lag = services.lag.get()
-    except Refused as refused:
-        trouble = refused.detail
-    except QuestreamError as error:
+    except (Refused, QuestreamError) as error:
         trouble = str(error)
     if login.may(Role.OPERATOR):
         try:

@@ -66,9 +66,7 @@ def _show(
     refusal = None
     try:
         effect = None if threshold is None else show_effect(scope, threshold)
-    except Refused as error:
-        refusal = error
-    except QuestreamError as error:
+    except (Refused, QuestreamError) as error:
         refusal = Refused.by(error)
     rules = scope.services.store.rules(scope.namespace)
     return render(

@@ -35,9 +35,7 @@ def show_suggestions(request: Request, scope: InNamespace, kind: Shown = "merge"
     refusal = None
     try:
         found = _find(scope, kind)
-    except Refused as error:
-        refusal = error
-    except QuestreamError as error:
+    except (Refused, QuestreamError) as error:
         refusal = Refused.by(error)
     return render(
         request,

@@ -48,9 +48,7 @@ def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Fo
             done.append(undo(scope, number, UndoRequest(id=f"{id}.{number}", reason=reason), seen))
         except Overtaken:
             return _show_undo(request, scope, numbers, changed=True, reason=reason)
-        except Refused as refused:
-            raise _ended(scope, number, done, refused) from None
-        except QuestreamError as error:
+        except (Refused, QuestreamError) as error:
             raise _ended(scope, number, done, Refused.by(error)) from None
     return _done(scope, done)
 

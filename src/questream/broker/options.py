@@ -1,0 +1,27 @@
+"""Options of a client for Kafka that are not the user's to set, by Kafka's names: what to set instead, or why not."""
+
+FIXED = {
+    "bootstrap_servers": "set kafka.bootstrap_servers",
+    "client_id": "set kafka.worker_id",
+    "group_id": "set kafka.group_id",
+    "auto_offset_reset": "set kafka.auto_offset_reset",
+    "session_timeout_ms": "set kafka.session_timeout_seconds",
+    "heartbeat_interval_ms": "it follows kafka.session_timeout_seconds",
+    "max_poll_interval_ms": "set kafka.max_poll_interval_seconds",
+    "transaction_timeout_ms": "set kafka.transaction_timeout_seconds",
+    "delivery_timeout_ms": "it follows kafka.call_deadline_seconds",
+    "compression_type": "set kafka.compression",
+    "sasl_plain_password": "set kafka.sasl_plain_password or kafka.sasl_plain_password_file",
+    "ssl_password": "set kafka.ssl_password or kafka.ssl_password_file",
+    "transactional_id": "it is made of kafka.group_id and kafka.worker_id",
+    "isolation_level": "questream always reads committed records only",
+    "enable_auto_commit": "offsets move with the decisions",
+    "auto_commit_interval_ms": "offsets move with the decisions",
+    "acks": "nothing counts as published before all replicas have it",
+    "enable_idempotence": "no record may appear twice because it was sent twice",
+    "retries": "a record is sent until kafka.call_deadline_seconds has passed",
+    "group_instance_id": "workers are dynamic members of their group",
+    "partition_assignment_strategy": "questream's handling of rebalances is made for the default",
+    "partitioner": "decisions are partitioned by their key, as Kafka's own clients do it",
+    "ssl_context": "set ssl_cafile, ssl_certfile and the other ssl_ options",
+}
