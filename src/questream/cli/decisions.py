@@ -330,11 +330,11 @@ def _rules(rules: NamespaceRules) -> str:
 
 
 def _ruling(ruling: Ruling) -> str:
+    from questream.rulings import told_of
+
     told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
-    told += ", pinned" * ruling.pinned + ", muted" * ruling.muted
+    told += "".join(f", {said}" for said in told_of(ruling))
     told += "" if ruling.represented_by is None else ", represented by a chosen question"
-    told += "" if ruling.threshold is None else f", threshold {ruling.threshold:g}"
-    told += "" if ruling.resolved_size is None else f", resolved at {ruling.resolved_size:,} questions"
     told += "".join(f", kept in {community}" for community in ruling.kept_in)
     for count, what in ((len(ruling.ends_of_clusters), "separation"), (len(ruling.exemplars), "exemplar")):
         told += f", {count} {what}{'s' * (count != 1)}" if count else ""

@@ -8,9 +8,7 @@ from dataclasses import replace
 from questream.domain import ChosenQuestion, Operation, Ruling
 from questream.errors import OperationRefused
 from questream.operations.binding import without
-
-# What people say of a cluster each by itself: another operation on one leaves the others.
-_ALONE = ("pinned", "muted", "resolved_size", "threshold", "dismissed")
+from questream.rulings import said_document
 
 
 def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:
@@ -21,10 +19,11 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         if (before.label, before.route) != (after.label, after.route):
             require_standing(undone, (ruling.label, ruling.route) == (after.label, after.route))
             new = replace(new, label=before.label, route=before.route)
-        for name in _ALONE:
-            was, became = getattr(before, name), getattr(after, name)
-            if was != became:
-                require_standing(undone, getattr(ruling, name) == became)
+        # Another operation on one of them leaves the others.
+        now, became = said_document(ruling), said_document(after)
+        for name, was in said_document(before).items():
+            if was != became[name]:
+                require_standing(undone, now[name] == became[name])
                 new = replace(new, **{name: was})
         if not _is_same(before.represented_by, after.represented_by):
             require_standing(undone, _is_same(ruling.represented_by, after.represented_by))

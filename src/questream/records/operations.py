@@ -9,7 +9,6 @@ from typing import Any, cast
 import orjson
 
 from questream.domain import (
-    DISMISSIBLE,
     LevelsChange,
     Operation,
     OperationKind,
@@ -24,6 +23,7 @@ from questream.records.reasons import Reason
 from questream.records.states import chosen_document, exemplar_document, read_chosen, read_exemplars
 from questream.records.times import format_time, parse_time
 from questream.records.versions import SCHEMA_VERSION, is_known
+from questream.rulings import read_said, said_document
 
 
 def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple[bytes, bytes]:
@@ -101,13 +101,9 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
         format_cluster_id(cluster_id): {
             "label": ruling.label,
             "route": ruling.route,
-            "pinned": ruling.pinned,
+            **said_document(ruling),
             "separations": ruling.ends_of_clusters,
             "ends": ruling.separations if ruling.ends_of_levels else None,
-            "muted": ruling.muted,
-            "resolved_size": ruling.resolved_size,
-            "threshold": ruling.threshold,
-            "dismissed": ruling.dismissed,
             "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
             "represented_by": chosen_document(ruling.represented_by),
         }
@@ -120,14 +116,10 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
         parse_cluster_id(cluster_id): Ruling(
             label=one["label"],
             route=one["route"],
-            pinned=bool(one["pinned"]),
             separations=tuple(map(str, one.get("ends") or one["separations"])),
             exemplars=read_exemplars(one.get("exemplars", [])),
-            muted=bool(one.get("muted")),
-            resolved_size=None if one.get("resolved_size") is None else int(one["resolved_size"]),
-            threshold=None if one.get("threshold") is None else float(one["threshold"]),
             represented_by=read_chosen(one.get("represented_by")),
-            dismissed=tuple(name for name in DISMISSIBLE if name in one.get("dismissed", ())),
+            **read_said(one),
         )
         for cluster_id, one in documents.items()
     }

@@ -18,7 +18,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
-    DISMISSIBLE,
     ChosenQuestion,
     ClusterState,
     ConstraintKind,
@@ -36,6 +35,7 @@ from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.times import format_time, parse_time
 from questream.records.versions import SCHEMA_VERSION, is_known
+from questream.rulings import read_said, said_document
 
 _CLUSTER_KEY = re.compile(rb"[^/]*/c[0-9]+")
 _FLOAT32 = np.dtype("<f4")
@@ -85,13 +85,9 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
             },
             "ruled": {
                 "operation": state.operation,
-                "pinned": state.ruling.pinned,
+                **said_document(state.ruling),
                 "separations": state.ruling.ends_of_clusters,
                 "ends": state.ruling.separations if state.ruling.ends_of_levels else None,
-                "muted": state.ruling.muted,
-                "resolved_size": state.ruling.resolved_size,
-                "threshold": state.ruling.threshold,
-                "dismissed": state.ruling.dismissed,
                 "exemplars": [exemplar_document(one) for one in state.ruling.exemplars],
                 "represented_by": _chosen_of(state),
             },
@@ -117,6 +113,10 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
     if (read.namespace, read.cluster_id) != (namespace, cluster_id):
         raise _invalid_state()
     vector = read.vector
+    try:
+        said = read_said(read.ruled.model_extra or {})
+    except ValueError:
+        raise _invalid_state() from None
     return ClusterState(
         cluster_id=cluster_id,
         namespace=namespace,
@@ -138,14 +138,10 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         ruling=Ruling(
             label=read.label,
             route=read.route,
-            pinned=read.ruled.pinned,
             separations=tuple(read.ruled.separations if read.ruled.ends is None else read.ruled.ends),
-            muted=read.ruled.muted,
-            resolved_size=read.ruled.resolved_size,
-            threshold=read.ruled.threshold,
-            dismissed=tuple(one for one in DISMISSIBLE if one in read.ruled.dismissed),
             exemplars=tuple(_to_exemplar(one) for one in read.ruled.exemplars if one.kind in get_args(ConstraintKind)),
             represented_by=_to_chosen(read.ruled.represented_by, read.representative),
+            **said,
         ),
         operation=read.ruled.operation,
         features=_to_features(read.features),
@@ -264,14 +260,12 @@ class _Chosen(_Value):
 
 
 class _Ruled(_Value):
+    # Those of `SAID` among them.
+    model_config = ConfigDict(extra="allow")
+
     operation: _Count = 0
-    pinned: bool = False
     separations: list[str] = []
     ends: list[str] | None = None
-    muted: bool = False
-    resolved_size: _Count | None = None
-    threshold: float | None = None
-    dismissed: list[str] = []
     exemplars: list[_Exemplar] = []
     represented_by: _Chosen | None = None
 

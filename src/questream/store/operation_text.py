@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from questream.domain import DISMISSIBLE, Correction, LevelsChange, Operation, RulesChange, Ruling
+from questream.domain import Correction, LevelsChange, Operation, RulesChange, Ruling
+from questream.rulings import read_said, said_document
 from questream.store.protocol import ProposedLevels, ProposedOperation, kept_rulings
 from questream.store.redis.codec import (
     exemplars_text,
@@ -83,12 +84,8 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
         str(cluster_id): {
             "label": ruling.label,
             "route": ruling.route,
-            "pinned": ruling.pinned,
             "separations": ruling.separations,
-            "muted": ruling.muted,
-            "resolved_size": ruling.resolved_size,
-            "threshold": ruling.threshold,
-            "dismissed": ruling.dismissed,
+            **said_document(ruling),
             "exemplars": exemplars_text(ruling.exemplars),
             "represented": represented_text(ruling.represented_by),
         }
@@ -101,14 +98,10 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
         int(cluster_id): Ruling(
             one["label"],
             one["route"],
-            one["pinned"],
-            tuple(one["separations"]),
-            parse_exemplars(one.get("exemplars", "").encode()),
-            muted=one.get("muted", False),
-            resolved_size=one.get("resolved_size"),
-            threshold=one.get("threshold"),
+            separations=tuple(one["separations"]),
+            exemplars=parse_exemplars(one.get("exemplars", "").encode()),
             represented_by=parse_represented(one.get("represented", "").encode()),
-            dismissed=tuple(name for name in DISMISSIBLE if name in one.get("dismissed", ())),
+            **read_said(one),
         )
         for cluster_id, one in documents.items()
     }

@@ -16,6 +16,7 @@ from questream.operations.requests import Propose
 from questream.records.corrections import correction_document
 from questream.records.states import chosen_document
 from questream.records.times import format_time
+from questream.rulings import said_document
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, ProposedLevels, ProposedOperation, Store
 from questream.tools.clusters import NoSuchCluster, lineage
@@ -114,13 +115,9 @@ def ruling_document(ruling: Ruling) -> dict[str, Any]:
     return {
         "label": ruling.label,
         "route": ruling.route,
-        "pinned": ruling.pinned,
+        **said_document(ruling),
         "separations": list(ruling.ends_of_clusters),
         "kept_in": list(ruling.kept_in),
-        "muted": ruling.muted,
-        "resolved_size": ruling.resolved_size,
-        "threshold": ruling.threshold,
-        "dismissed": list(ruling.dismissed),
         "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
         "represented_by": chosen_document(ruling.represented_by),
     }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,10 @@ import orjson
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
-    DISMISSIBLE,
-    THRESHOLD_DIGITS,
+    UNRULED,
     ChosenQuestion,
     ClusterEvent,
     ClusterState,
-    Dismissible,
     Exemplar,
     InFlight,
     NamespaceState,
@@ -29,6 +25,7 @@ from questream.domain import (
     Vector,
 )
 from questream.errors import LostMemory, NamespaceRefused
+from questream.rulings import flags_of, read_flags
 from questream.store.protocol import ClusterRow, OutboxPosition, Tail
 from questream.store.rules_text import parse_rules
 
@@ -96,77 +93,69 @@ def _number(raw: bytes | None) -> int:
 
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
-    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept, chosen = (
-        fields
-    )
-    ruling, operation = _parse_ruling(label, route, ruled, exemplars, chosen)
-    row = ClusterRow(
+    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept = fields[:12]
+    ruling, operation = _parse_ruling(label, route, ruled, exemplars, fields[12])
+    shown, own = _representatives(representative, ruling)
+    return ClusterRow(
         cluster_id,
         int(size),
         int(revision),
         int(created),
         int(seen),
-        _text(representative),
+        shown,
         parse_in_flight(joins, absorbed),
-        operation=operation,
-        kept_members=_text(kept) or "",
-    )
-    return row.ruled(ruling)
-
-
-def _parse_ruling(
-    label: bytes | None, route: bytes | None, ruled: bytes | None, exemplars: bytes | None, represented: bytes | None
-) -> tuple[Ruling, int]:
-    """All that people decided of a cluster, and the number of the last operation that did."""
-    ruling, operation = parse_ruled(ruled)
-    whole = replace(
         ruling,
-        label=_text(label),
-        route=_text(route),
+        operation,
+        _text(kept) or "",
+        own,
+    )
+
+
+def _parse_ruling(*fields: bytes | None) -> tuple[Ruling, int]:
+    """All that people decided of a cluster, and the number of the last operation that did.
+
+    From its fields label, route, ruled, exemplars and represented.
+    """
+    if fields == _UNRULED_FIELDS:
+        return UNRULED, 0
+    label, route, ruled, exemplars, represented = fields
+    separations, said, operation = _parse_ruled(ruled)
+    ruling = Ruling(
+        _text(label),
+        _text(route),
+        separations=separations,
         exemplars=parse_exemplars(exemplars),
         represented_by=parse_represented(represented),
+        **said,
     )
-    return whole, operation
+    return ruling, operation
 
 
-_RESOLVED = re.compile(r"r(\d+)")
-_DISMISSED: dict[Dismissible, str] = {"name": "n", "split": "s"}
-_THRESHOLD = re.compile(r"t([\d.]+)")
+_UNRULED_FIELDS = (None,) * 5
+
+
+def _representatives(raw: bytes | None, ruling: Ruling) -> tuple[str | None, str | None]:
+    """What stands for a cluster, and what would if people had not chosen that."""
+    chosen = ruling.represented_by
+    return (_text(raw), None) if chosen is None else (chosen.text, _text(raw))
 
 
 def ruling_text(ruling: Ruling) -> str:
-    """What stands in a cluster's field `ruled` after the number of its operation: flags, then separations.
-
-    Flags are `p` of a pinned cluster, `m` of a muted one, `n` and `s` of one that people want no name or split for, `t`
-    and the threshold of one with its own, `r` and its size then of a resolved one; `-` without any.
-    """
-    resolved = "" if ruling.resolved_size is None else f"r{ruling.resolved_size}"
-    own = f"t{threshold_text(ruling.threshold)}" if ruling.threshold else ""
-    dismissed = "".join(_DISMISSED[one] for one in ruling.dismissed)
-    flags = "p" * ruling.pinned + "m" * ruling.muted + dismissed + own + resolved
-    return " ".join([flags or "-", *ruling.separations])
+    """What stands in a cluster's field `ruled` after the number of its operation: flags (`SAID`), then separations."""
+    return " ".join([flags_of(ruling), *ruling.separations])
 
 
 def parse_ruled(ruled: bytes | None) -> tuple[Ruling, int]:
     """The inverse of `ruling_text`, and the number of the last operation that ruled the cluster."""
+    separations, said, operation = _parse_ruled(ruled)
+    return Ruling(separations=separations, **said), operation
+
+
+def _parse_ruled(ruled: bytes | None) -> tuple[tuple[str, ...], dict[str, Any], int]:
     if ruled is None:
-        return Ruling(), 0
+        return (), {}, 0
     number, flags, *separations = ruled.decode().split(" ")
-    resolved, threshold = _RESOLVED.search(flags), _THRESHOLD.search(flags)
-    ruling = Ruling(
-        pinned="p" in flags,
-        separations=tuple(separations),
-        muted="m" in flags,
-        resolved_size=None if resolved is None else int(resolved[1]),
-        threshold=None if threshold is None else float(threshold[1]),
-        dismissed=tuple(one for one in DISMISSIBLE if _DISMISSED[one] in flags),
-    )
-    return ruling, int(number)
-
-
-def threshold_text(threshold: float | None) -> str:
-    """A cluster's own threshold, '' for none."""
-    return "" if threshold is None else f"{threshold:.{THRESHOLD_DIGITS}f}"
+    return tuple(separations), read_flags(flags), int(number)
 
 
 def exemplars_text(exemplars: Sequence[Exemplar]) -> str:
@@ -318,7 +307,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
     representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars, kept = fields[8:18]
     ruling, operation = _parse_ruling(label, route, ruled, exemplars, fields[18])
-    chosen = ruling.represented_by
+    shown, own = _representatives(representative, ruling)
     event: ClusterEvent = "updated"
     if retired is not None:
         event = "retired"
@@ -339,8 +328,8 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         members=int(members or 0),
         vector_sum=None if vector_sum is None else from_bytes(vector_sum),
         merged_into=None if merged_into is None else int(merged_into),
-        representative=_text(representative) if chosen is None else chosen.text,
-        own_representative=None if chosen is None else _text(representative),
+        representative=shown,
+        own_representative=own,
         created_at=_number(created),
         last_seen_at=_number(seen),
         model=model,

@@ -11,6 +11,7 @@ from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.domain import Operation, Ruling
 from questream.errors import LostMemory
 from questream.records import names_document
+from questream.rulings import threshold_text
 from questream.store.levels_text import levels_text
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import (
@@ -35,7 +36,6 @@ from questream.store.redis.codec import (
     reading,
     represented_text,
     ruling_text,
-    threshold_text,
     to_bytes,
 )
 from questream.store.redis.keys import Name
