@@ -18,6 +18,8 @@ from questream.preparing.line import Line
 from questream.preparing.phrases import Beginnings, Sayings
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38G\n" * 3 + "IAAAAASUVORK5CYII="
+FORWARDED = f"From: Anna <a@x.example>\nSent: Monday\nTo: Bo\nSubject: Hello\n\nHi,\n\n{QUESTION}\n\nThanks,\nAnna"
 
 MAILS = {
     "greeting and closing": f"Hi Tom,\n\n{QUESTION}\n\nBest regards,\nAnna Meyer\n",
@@ -87,6 +89,23 @@ MAILS = {
     "notice that asks back": (
         f"Hi,\n\n{QUESTION}\n\nThanks\nAnna\n\nDo you really need to print this? Consider the environment.\n\nNorthwind"
     ),
+    "forwarded with a word": f"FYI\n\n---------- Forwarded message ---------\n{FORWARDED}",
+    "forwarded with a sentence": f"Please see below.\n\nBest,\nBo\n\n{FORWARDED}",
+    "German, forwarded": f"zur Info, siehe unten\n\nGruß\nBo\n\n{FORWARDED}",
+    "a gateway's warning": (
+        "CAUTION: This email originated from outside of the organization. Do not click links or open attachments"
+        f" unless you recognize the sender.\n\nHello,\n\n{QUESTION}\n\nRegards,\nAnna"
+    ),
+    "picture in the text": f"Hello,\n\n{QUESTION}\n\n{PICTURE}",
+    "characters of no width": f"\ufeffHi,\n\u200b\n{QUESTION}\n\u200b\nRegards,\nAnna",
+    "spaces that do not break": f"Hi\u00a0Tom,\n\u00a0\n{QUESTION}\n\u00a0\nKind\u00a0regards,\n\u00a0Anna\u00a0Meyer",
+    "Spanish Outlook": (
+        f"Buenos días,\n\n{QUESTION}\n\nUn saludo,\n\nAna Ruiz\n\nDe: Soporte <h@s.example>\nEnviado el: martes, 3 de"
+        " marzo de 2026 9:12\nPara: Ana Ruiz\nAsunto: RE: Tique\n\n¿Algo más?"
+    ),
+    "form with the mail in a field": f"First name: Anna\nOrder number: 48120\nMessage: {QUESTION}\n\nThanks\nAnna",
+    "form with the mail below a field": f"Vorname: Anna\nBestellnummer: 48120\nNachricht:\n\n{QUESTION}",
+    "two closings": f"Hi,\n\n{QUESTION}\n\nMany thanks and take care,\nAnna",
     "salutation by a name in small letters": f"Hello seb,\n\n{QUESTION}\n\nCheers\nkev",
     "salutation of many": f"Dear Ms Hilary Tang and the whole support team,\n\n{QUESTION}\n\nThanks\nAnna",
     "closing without a comma": f"Hallo,\n\n{QUESTION}\n\nMit lieben Grüßen\nAnna Meyer",
@@ -174,6 +193,14 @@ def test_sentences_that_do_not_say_what_it_is_about_are_left_out(said: str) -> N
         "Este es mi tercer correo.",
         "¿Qué me aconsejan?",
         "Ya lo he hablado con dos compañeros suyos.",
+        "This is really annoying.",
+        "You can reach me after 5 pm.",
+        "Das ist wirklich ärgerlich.",
+        "Nach 17 Uhr bin ich erreichbar.",
+        "C'est vraiment agaçant.",
+        "Que dois-je faire maintenant ?",
+        "Es muy molesto.",
+        "¿Alguien me lo puede explicar?",
     ],
 )
 def test_what_is_said_of_the_mail_itself_is_left_out_wherever_it_stands(said: str) -> None:
@@ -183,6 +210,19 @@ def test_what_is_said_of_the_mail_itself_is_left_out_wherever_it_stands(said: st
         f"Hi Tom,\n\n{QUESTION} {said}\n\nBest regards\nAnna",
     ):
         assert without_frame(mail) == QUESTION
+
+
+def test_what_a_field_of_a_form_says_is_kept() -> None:
+    assert without_frame("Name: Anna\nEmail: a@x.example\nMessage: roaming fee\n\nThanks\nAnna") == "roaming fee"
+
+
+def test_thanks_above_a_quoted_mail_do_not_pass_it_on() -> None:
+    assert without_frame(f"Thank you for your help!\n\nBo\n\n{FORWARDED}").startswith("Thank you for your help!")
+
+
+@pytest.mark.parametrize("said", ["I can't find my phone.", "Nobody delivered it.", "I do not see the refund."])
+def test_a_sentence_of_words_that_many_have_is_kept(said: str) -> None:
+    assert without_frame(f"Hello,\n\n{said} What now?\n\nBest regards\nAnna") == f"{said} What now?"
 
 
 def test_a_number_is_left_out_behind_a_sentence_that_stays() -> None:

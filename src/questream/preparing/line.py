@@ -19,6 +19,13 @@ _COURTESY_WORDS = 12
 _SENTENCE_WORDS = 3
 
 _RULE = re.compile(r"[-_=*~#\u2014\u2500]{5,}")
+# Of no width: what editors and programs of newsletters leave behind.
+_UNSEEN = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad")
+_UNSEEN_AROUND = "".join(_UNSEEN) + " \t\r\xa0"
+_ENCODED_CHARACTERS = 60
+# Base64 is put in lines of 60 to 76 characters, the last of which is shorter.
+_ENCODED = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_ENCODED_END = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _RULES = frozenset("-_=*~#\u2014\u2500")
 _DASHES = re.compile(r"--+|__+|\u2014")
 _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")
@@ -32,9 +39,12 @@ _CONTACT = re.compile(
     re.IGNORECASE,
 )
 _LOOKED_UP = re.compile(r"\d{3}")
+# How German puts together what is numbered and the word for its number.
+_NUMBERS = ("nr", "nummer")
 _WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*")
 _JOINT = re.compile(r"[-'.]")
 _MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
+_AND = (["and"], ["und"], ["et"], ["y"])
 _QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
 # Before a digit it is rather an abbreviation, such as "Order no. 4711". A remark in brackets ends by itself, and a
@@ -50,7 +60,8 @@ class Line:
     __slots__ = ("_says", "_words", "text")
 
     def __init__(self, raw: str) -> None:
-        self.text = raw.strip()
+        text = raw.strip()
+        self.text = text if text[:1] not in _UNSEEN and text[-1:] not in _UNSEEN else text.strip(_UNSEEN_AROUND)
         self._words: list[str] | None = None
         self._says: bool | None = None
 
@@ -78,6 +89,15 @@ class Line:
     @property
     def rule(self) -> bool:
         return self.text[:1] in _RULES and _RULE.fullmatch(self.text) is not None
+
+    @property
+    def encoded(self) -> bool:
+        """Whether it is of a picture or an attachment that stands in the text."""
+        return len(self.text) >= _ENCODED_CHARACTERS and _ENCODED.fullmatch(self.text) is not None
+
+    @property
+    def ends_encoded(self) -> bool:
+        return _ENCODED_END.fullmatch(self.text) is not None
 
     @property
     def dashes(self) -> bool:
@@ -137,13 +157,14 @@ class Line:
         if _LOOKED_UP.search(self.text[:_LOOKED_AT]) is None or self.asks:
             return False
         known = phrases()
-        beside = [word for word in self.words if not _LOOKED_UP.search(word)]
-        return known.references.issuperset(beside) and not known.small.issuperset(beside)
+        beside = [word for word in self.words if not word[0].isdigit() and not _LOOKED_UP.search(word)]
+        named = [word for word in beside if word.endswith(_NUMBERS) or word in known.references]
+        return len(named) == len(beside) and not known.small.issuperset(beside)
 
     @property
     def closing(self) -> bool:
         """Whether it is a closing, with a name perhaps: "Thanks, Anna", not "Thanks for looking into my refund"."""
-        count = phrases().closings.begin(self.words)
+        count = _closings(self.words)
         if self.asks or len(self.words) > (count + 4 if count else NAME_WORDS):
             return False
         if count and only_names(self.written[count:]):
@@ -198,17 +219,29 @@ class Line:
         return max(0, len(self.text) - _LOOKED_AT) + (before[-1] if before else 0)
 
 
+def _closings(words: list[str]) -> int:
+    """How many words are a closing, or two: "Thanks and best wishes"."""
+    count = phrases().closings.begin(words)
+    more = phrases().closings.begin(words[count + 1 :]) if count and words[count : count + 1] in _AND else 0
+    return count + 1 + more if more else count
+
+
 def _is_courtesy(words: list[str]) -> bool:
     known = phrases()
     at = courtesies = 0
     while at < len(words):
         count = known.courtesies.begin(words[at : at + _COURTESY_WORDS])
-        if not count and words[at] not in known.small and words[at] not in known.regards:
+        if not (count or words[at] in known.small or words[at] in known.regards or _is_small_number(words[at])):
             # Nearly every sentence that says something ends here, at one of its first words.
             return False
         courtesies += count > 0 or words[at] in known.regards
         at += count or 1
     return courtesies > 0
+
+
+def _is_small_number(word: str) -> bool:
+    """Whether it is such as an hour or a count of days."""
+    return len(word) <= 2 and word.isdigit()
 
 
 def words_of(text: str) -> list[str]:

@@ -32,7 +32,7 @@ def body(text: str) -> str:
     if "\n" not in text:
         return text
     lines = [Line(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
-    framed = _without_signature(_without_notices(_without_opening(_written(lines))))
+    framed = _without_signature(_without_notices(_without_opening(_without_banner(_written(_readable(lines))))))
     kept = _without_asides(framed)
     if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
@@ -41,7 +41,8 @@ def body(text: str) -> str:
         said = framed
     else:
         # A name below what thanks for an answer hid it.
-        said = _without_asides(_without_name(kept))
+        unnamed = _without_name(kept)
+        said = kept if unnamed is kept else _without_asides(unnamed)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.text for line in said))
 
 
@@ -69,7 +70,7 @@ def _written(lines: list[Line]) -> list[Line]:
             rest = _trimmed(lines[at + announced :])
             # Lines marked as quoted may have an answer below them; what is not marked is quoted to its end.
             if rest and not rest[0].quoted:
-                if _any(_without_opening(kept)):
+                if _any(_without_opening(kept)) and not _passes_on(kept):
                     break
                 kept = []
             at += announced
@@ -78,6 +79,32 @@ def _written(lines: list[Line]) -> list[Line]:
                 kept.append(lines[at])
             at += 1
     return _trimmed(kept if _any(kept) else [Line(line.text.lstrip("> ")) for line in lines])
+
+
+def _readable(lines: list[Line]) -> list[Line]:
+    """Without pictures and attachments that stand in the text as Base64."""
+    kept: list[Line] = []
+    encoded = False
+    for line in lines:
+        encoded = line.encoded or (encoded and line.ends_encoded)
+        if not encoded:
+            kept.append(line)
+    return kept if _any(kept) else lines
+
+
+def _passes_on(lines: list[Line]) -> bool:
+    """Whether they say of the mail below that it is the one to read, such as "FYI", and no more."""
+    words = [word for line in _without_signature(_without_opening(lines)) for word in line.words]
+    if not phrases().passed_on.among(words):
+        return False
+    return phrases().small.issuperset(phrases().passed_on.left_out_of(words))
+
+
+def _without_banner(lines: list[Line]) -> list[Line]:
+    """Without the paragraph by which a gateway warns of mail from outside."""
+    first = list(takewhile(lambda line: not line.blank, lines))
+    said = phrases().banners.among([word for line in first for word in line.words])
+    return _trimmed(lines[len(first) :]) if len(said) > 1 and len(first) < len(lines) else lines
 
 
 def _announces_quote(lines: list[Line], at: int) -> int:
@@ -147,6 +174,9 @@ def _without_opening(lines: list[Line]) -> list[Line]:
         line = lines[at]
         if line.field is not None:
             name, content = line.field
+            if name in phrases().bodies:
+                lines[at] = Line(content)
+                break
             if name not in phrases().subjects and Line(content).says:
                 break
             subject = (

@@ -57,7 +57,9 @@ class Phrases:
     is about; nor does one of a number and `references`. A closing in other words has one of `regards`. A line that
     begins with one of `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking`
     is said, or two words of `asking_pairs`, one behind the other. `headers` are names of the fields of a mail or a
-    ticket, `subjects` those of them that say what it is about, `senders` those that say whose mail it is.
+    ticket, `subjects` those of them that say what it is about, `senders` those that say whose mail it is, `bodies`
+    those that have the mail itself. `passed_on` says that the mail below is the one to read, `banners` are what a
+    gateway puts above a mail from outside.
     """
 
     greetings: Beginnings
@@ -73,10 +75,13 @@ class Phrases:
     devices: frozenset[str]
     headers: frozenset[str]
     subjects: frozenset[str]
+    bodies: frozenset[str]
     senders: frozenset[str]
     wrote: Sayings
     forwarded: Sayings
     legal: Sayings
+    passed_on: Sayings
+    banners: Sayings
 
 
 @cache
@@ -102,12 +107,15 @@ def phrases() -> Phrases:
         asking_pairs=frozenset(pair for one in asking for pair in pairwise(one.split())),
         sent_from=Beginnings(of("sent_from")),
         devices=of("devices"),
-        headers=of("headers"),
+        headers=of("headers") | of("bodies"),
         subjects=of("subjects"),
+        bodies=of("bodies"),
         senders=of("senders"),
         wrote=Sayings(of("wrote")),
         forwarded=Sayings(of("forwarded")),
         legal=Sayings(of("legal")),
+        passed_on=Sayings(of("passed_on")),
+        banners=Sayings(of("banners")),
     )
 
 
