@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal
 
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.signatures import as_called, parameters_of
 
 if TYPE_CHECKING:
     from questream.lab.bench.suite import Part, Plan
@@ -53,12 +55,52 @@ CountsOption = Annotated[str, typer.Option("--clusters", metavar="N,...", help="
 RunsOption = Annotated[int, typer.Option(min=1, help="Batches of 256 questions for each number of clusters.")]
 
 
-@bench.command("pipeline")
-def pipeline(
+@dataclass(frozen=True, slots=True)
+class BenchCall:
+    """What every benchmark is given: the settings of what it measures, and how it tells of it."""
+
+    settings: Settings
+    as_json: bool
+
+
+def _options(
     config: ConfigOption = None,
     set_: SetOption = None,
     bootstrap_servers: BrokerOption = None,
     redis_url: RedisOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Only its parameters are used: they are the options of benchmarks."""
+
+
+_OPTIONS = parameters_of(_options)
+
+
+def bench_options(
+    *servers: Literal["bootstrap_servers", "redis_url"],
+) -> Callable[[Callable[Concatenate[BenchCall, ...], None]], Callable[..., None]]:
+    """Makes a command of a function: one with its parameters after its `BenchCall`, and the options that make one.
+
+    It can be pointed at these servers.
+    """
+
+    def with_options(measure: Callable[Concatenate[BenchCall, ...], None]) -> Callable[..., None]:
+        def command(config: Path | None, set_: list[str] | None, as_json: bool, **given: Any) -> None:
+            broker, store = given.pop("bootstrap_servers", None), given.pop("redis_url", None)
+            measure(BenchCall(_settings(config, set_, broker, store), as_json), **given)
+
+        *first, broker, store, as_json = _OPTIONS
+        asked_for = [option for option in (broker, store) if option.name in servers]
+        _, *own = parameters_of(measure)
+        return as_called(command, measure, [*first, *asked_for, *own, as_json])
+
+    return with_options
+
+
+@bench.command("pipeline")
+@bench_options("bootstrap_servers", "redis_url")
+def pipeline(
+    call: BenchCall,
     only: Annotated[
         list[PipelinePart] | None, typer.Option("--only", help="Measure this part alone. May be repeated.")
     ] = None,
@@ -78,7 +120,6 @@ def pipeline(
     dimensions: DimensionsOption = "384",
     cluster_counts: CountsOption = "0,1000,10000,100000",
     runs: RunsOption = 20,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure the whole path, on the servers that the settings name or on embedded ones, and remove all traces.
 
@@ -105,22 +146,19 @@ def pipeline(
         memory_counts=_ends_and_middle(counts),
         runs=runs,
     )
-    _measure(bench_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
+    _measure(call.settings, plan, call.as_json)
 
 
 @bench.command("assign")
+@bench_options("bootstrap_servers", "redis_url")
 def assign(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     dimensions: DimensionsOption = "384",
     cluster_counts: CountsOption = "0,1000,10000,100000",
     runs: RunsOption = 20,
     exemplars: Annotated[
         int, typer.Option(min=0, help="Measure what so many rejected questions cost, and operations.")
     ] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure assignment and commit of 256 questions against many clusters, and a worker's memory with them.
 
@@ -139,16 +177,15 @@ def assign(
         memory_counts=_ends_and_middle(counts),
         runs=runs,
     )
-    _measure(bench_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
+    _measure(call.settings, plan, call.as_json)
 
 
 @bench.command("encoder")
+@bench_options()
 def encoder(
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    call: BenchCall,
     texts: FileOption = None,
     count: Annotated[int, typer.Option(min=1, help="How many texts to embed.")] = _ENCODER_TEXTS,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure the model alone against sentence-transformers itself, and compare their vectors.
 
@@ -158,25 +195,22 @@ def encoder(
     from questream.lab.bench.encoder import bench_encoder
     from questream.lab.bench.questions import real_texts
 
-    settings = bench_settings(config, set_, None, None)
+    settings = call.settings
     with progress() as announce:
         announce(f"encoder: {count:,} texts")
         figures = bench_encoder(load_encoder(settings.model), real_texts(count, texts))
-    if as_json:
+    if call.as_json:
         print_json(figures)
         return
     print_figures(figures, ",.6g")
 
 
 @bench.command("recovery")
+@bench_options("bootstrap_servers", "redis_url")
 def recovery(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     clusters: Annotated[int, typer.Option(min=1, help="How many clusters Redis has lost.")] = 100_000,
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 768,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure how long an emptied Redis takes to get its clusters back, and a worker to load them.
 
@@ -189,23 +223,21 @@ def recovery(
     from questream.lab.bench.recovery import measure_recovery
     from questream.lab.bench.servers import bench_servers
 
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     if "bootstrap_servers" not in settings.kafka.model_fields_set:
         raise typer.BadParameter("name a Kafka to recover from with --bootstrap-servers")
     with progress() as announce, bench_servers(settings) as servers:
         figures = asdict(measure_recovery(servers.settings, clusters, dimension, announce))
-    if as_json:
+    if call.as_json:
         print_json(figures)
         return
     print_figures(figures, ",.1f")
 
 
 @bench.command("soak")
+@bench_options("bootstrap_servers", "redis_url")
 def soak(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     questions: Annotated[int, typer.Option(min=1000, help="Questions to send.")] = 10_000_000,
     hours: Annotated[float, typer.Option(min=1, help="Hours of stream time that they are spread over.")] = 24.0,
     workers: Annotated[int, typer.Option(min=1, help="How many workers share them.")] = 2,
@@ -217,7 +249,6 @@ def soak(
     plot: Annotated[
         Path | None, typer.Option(help="Draw all figures into this file, such as soak.png; needs matplotlib.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Run a day of a drifting stream as fast as it goes, and tell whether memory or anything else grows; 1 if so.
 
@@ -232,13 +263,13 @@ def soak(
     from questream.lab.bench.soak import SoakPlan, measure_soak
     from questream.lab.bench.soak_plot import draw
 
-    settings = _retiring(bench_settings(config, set_, bootstrap_servers, redis_url))
+    settings = _retiring(call.settings)
     plan = SoakPlan(DriftingQuestions(questions, dimension, hours), workers, warm_up, every)
     with progress() as announce, bench_servers(settings) as servers:
         result = measure_soak(servers.settings, plan, announce)
     if plot is not None:
         draw(result, plot)
-    if as_json:
+    if call.as_json:
         print_json({**asdict(result), "flat": result.is_flat})
     else:
         print_line(
@@ -278,7 +309,7 @@ def _measure(settings: Settings, plan: Plan, as_json: bool) -> None:
         print_results(results, print_line, print_table)
 
 
-def bench_settings(
+def _settings(
     config: Path | None, assignments: list[str] | None, bootstrap_servers: str | None, redis_url: str | None
 ) -> Settings:
     """Settings as of `run`; with the small model that the package embedded brings where none is named."""

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BrokerOption, RedisOption, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
-from questream.cli.output import print_json, print_line, print_table
+from questream.cli.bench import BenchCall, bench_options, progress
+from questream.cli.output import print_cells, print_json, print_line
 
 
+@bench_options("bootstrap_servers", "redis_url")
 def bench_clients(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     names: Annotated[
         list[str] | None,
         typer.Option("--client", metavar="NAME", help="May be repeated; default: all that are installed."),
@@ -25,7 +22,6 @@ def bench_clients(
     topics: Annotated[int, typer.Option(min=1, help="How many subjects they are about.")] = 300,
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 384,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each client.")] = 3,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare the clients for Kafka: questions a second and processor time of a worker, with made-up vectors.
 
@@ -39,27 +35,24 @@ def bench_clients(
     chosen = [client for client in installed if not names or client in names]
     if unknown := set(names or []) - set(installed):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))} is not here; there are {', '.join(installed)}")
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     asked = SyntheticQuestions(questions, dimension, topics)
     with progress() as announce, bench_servers(settings) as servers:
         figures = measure_clients(servers.settings, chosen, installed[-1], asked, turns, announce)
-    if as_json:
+    if call.as_json:
         print_json([asdict(one) for one in figures])
         return
-    print_table(
-        ["client", "questions/s#", "ratio#", "CPU us/question#", "ratio#", "per batch#", "publish ms#", "duplicates#"],
+    print_cells(
         [
-            [
-                one.client,
-                f"{one.questions_per_second:,.0f}",
-                f"{one.rate_ratio:.2f}",
-                "?" if one.cpu_microseconds is None else f"{one.cpu_microseconds:,.0f}",
-                "?" if one.cpu_ratio is None else f"{one.cpu_ratio:.2f}",
-                f"{one.questions_per_batch:.0f}",
-                f"{one.publish_milliseconds:,.1f}",
-                f"{one.duplicates:,}",
-            ]
-            for one in figures
-        ],
+            ("client", one.client),
+            ("questions/s#", f"{one.questions_per_second:,.0f}"),
+            ("ratio#", f"{one.rate_ratio:.2f}"),
+            ("CPU us/question#", "?" if one.cpu_microseconds is None else f"{one.cpu_microseconds:,.0f}"),
+            ("ratio#", "?" if one.cpu_ratio is None else f"{one.cpu_ratio:.2f}"),
+            ("per batch#", f"{one.questions_per_batch:.0f}"),
+            ("publish ms#", f"{one.publish_milliseconds:,.1f}"),
+            ("duplicates#", f"{one.duplicates:,}"),
+        ]
+        for one in figures
     )
     print_line(f"Medians of {turns} turns; delivery {settings.delivery}; load {figures[-1].load_average or 0:.1f}")

@@ -7,22 +7,20 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import GoldFiles, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, GoldFiles, bench_options, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench_options()
 def corrections(
+    call: BenchCall,
     files: GoldFiles,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     questions: Annotated[int, typer.Option(min=100, help="Most questions of a file; half of them come later.")] = 6_000,
     budgets: Annotated[
         list[int] | None, typer.Option("--corrections", min=0, help="How many corrections; may be repeated.")
     ] = None,
     shuffles: Annotated[int, typer.Option(min=1, help="Orders of the questions, of which the mean is taken.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws the questions and the orders.")] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure how much better later questions are clustered after an operator's right corrections.
 
@@ -34,7 +32,7 @@ def corrections(
     from questream.lab.evaluation.stream import Stream, orders_of, read_gold
     from questream.records.files import FileTexts
 
-    settings = bench_settings(config, set_, None, None)
+    settings = call.settings
     chosen = budgets or [0, 20, 100, 500]
     read = {file: read_gold(file, questions, seed, FileTexts(settings.input)) for file in files}
     document = {}
@@ -50,7 +48,7 @@ def corrections(
                 curves.append(correction_curve(stream.in_order(order), rules, chosen))
             curve = mean_of_orders(curves)
             document[str(file)] = [asdict(one) for one in curve]
-            if not as_json:
+            if not call.as_json:
                 print_line(f"\n{file.name}: threshold {rules.threshold:g}, {curve[0].questions:,} later questions")
                 print_table(
                     ["corrections#", "moved#", "rejected#", "F1#", "P#", "R#"],
@@ -64,5 +62,5 @@ def corrections(
                         for one in curve
                     ],
                 )
-    if as_json:
+    if call.as_json:
         print_json({"model": encoder.name, "threshold": rules.threshold, "files": document})

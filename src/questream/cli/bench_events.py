@@ -10,7 +10,7 @@ import typer
 
 from questream.cli.bench import progress
 from questream.cli.options import JsonOption
-from questream.cli.output import print_json, print_line, print_table
+from questream.cli.output import print_cells, print_json, print_line
 
 
 def bench_events(
@@ -46,30 +46,18 @@ def bench_events(
             if as_json:
                 continue
             print_line(f"\n{file.name}: {len(stream.asked):,} questions, {stream.measured_days:.0f} days measured")
-            print_table(
+            print_cells(
                 [
-                    "method",
-                    "found#",
-                    *(f"{size} an hour#" for size in SIZES),
-                    "min from 1st#",
-                    "s from 4th#",
-                    "false a day#",
-                    "quiet a day#",
-                    "us a question#",
-                ],
-                [
-                    [
-                        one.method,
-                        f"{one.found:.1%}",
-                        *(f"{one.found_by_size.get(str(size), 0):.0%}" for size in SIZES),
-                        _figure(one.minutes_after_first),
-                        _figure(one.median_seconds_after_fourth),
-                        f"{one.false_alarms_per_day:.2f}",
-                        f"{one.quiet_per_day:.2f}",
-                        f"{one.microseconds:.0f}",
-                    ]
-                    for one in figures
-                ],
+                    ("method", one.method),
+                    ("found#", f"{one.found:.1%}"),
+                    *((f"{size} an hour#", f"{one.found_by_size.get(str(size), 0):.0%}") for size in SIZES),
+                    ("min from 1st#", _figure(one.minutes_after_first)),
+                    ("s from 4th#", _figure(one.median_seconds_after_fourth)),
+                    ("false a day#", f"{one.false_alarms_per_day:.2f}"),
+                    ("quiet a day#", f"{one.quiet_per_day:.2f}"),
+                    ("us a question#", f"{one.microseconds:.0f}"),
+                ]
+                for one in figures
             )
     if as_json:
         print_json(documents)

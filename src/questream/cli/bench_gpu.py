@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from questream.cli.bench import BrokerOption, FileOption, RedisOption, bench_settings, numbers, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
-from questream.cli.output import print_json, print_line, print_table
+from questream.cli.bench import BenchCall, FileOption, bench_options, numbers, progress
+from questream.cli.output import print_cells, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from questream.lab.bench.gpu import DeviceFigures, HostFigures, Needed, ProcessFigures
@@ -18,18 +17,15 @@ if TYPE_CHECKING:
 _DIMENSION = 384
 
 
+@bench_options("bootstrap_servers", "redis_url")
 def bench_gpu(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     texts: FileOption = None,
     processes: Annotated[str, typer.Option(metavar="N,...", help="Numbers of workers around one model.")] = "1,2",
     questions: Annotated[int, typer.Option(min=256, help="Questions of a turn of the whole path.")] = 10_000,
     topics: Annotated[int, typer.Option(min=1, help="How many subjects they are about.")] = 300,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each number of workers.")] = 3,
     rate: Annotated[int, typer.Option(min=1, help="Questions a second to work the processes out for.")] = 100_000,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure workers around one model: the device, the host's cost of a question, and one worker beside several.
 
@@ -39,7 +35,7 @@ def bench_gpu(
     from questream.lab.bench.questions import SyntheticQuestions, real_texts
     from questream.lab.bench.servers import bench_servers
 
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     counts = numbers("--processes", processes, least=1)
     asked = real_texts(settings.batch_questions, texts)
     report: dict[str, Any] = {}
@@ -47,19 +43,19 @@ def bench_gpu(
         announce("the model on its device")
         device = list(measure_device(settings, asked))
         report |= {"gpu": device[0].on_gpu, "device": [asdict(one) for one in device]}
-        if not as_json:
+        if not call.as_json:
             _show_device(device)
         announce("the host beside the model")
         host = measure_host(settings, asked)
         report["host"] = asdict(host)
-        if not as_json:
+        if not call.as_json:
             _show_host(host)
         announce("one worker beside several around one model")
         made_up = SyntheticQuestions(questions, _DIMENSION, topics)
         figures = list(measure_processes(servers.settings, made_up, counts, turns))
     wanted = needed(rate, host, figures)
     report |= {"processes": [asdict(one) for one in figures], "needed": asdict(wanted)}
-    if as_json:
+    if call.as_json:
         print_json(report)
         return
     _show_processes(figures)
@@ -72,17 +68,14 @@ def _show_device(figures: Sequence[DeviceFigures]) -> None:
         f"{first.model} on {first.device} in {first.dtype}, {first.tokens_per_question:.1f} tokens a question"
         f"{'' if first.on_gpu else '. THERE IS NO GPU HERE: what one does is not measured'}"
     )
-    print_table(
-        ["micro-batches together#", "questions#", "questions/s#", "CPU us/question#"],
+    print_cells(
         [
-            [
-                str(one.requests),
-                f"{one.questions:,}",
-                f"{one.questions_per_second:,.0f}",
-                f"{one.cpu_microseconds:,.1f}",
-            ]
-            for one in figures
-        ],
+            ("micro-batches together#", str(one.requests)),
+            ("questions#", f"{one.questions:,}"),
+            ("questions/s#", f"{one.questions_per_second:,.0f}"),
+            ("CPU us/question#", f"{one.cpu_microseconds:,.1f}"),
+        ]
+        for one in figures
     )
 
 
@@ -96,23 +89,19 @@ def _show_host(figures: HostFigures) -> None:
 
 def _show_processes(figures: Sequence[ProcessFigures]) -> None:
     print_line("Kafka to Kafka with vectors made up beforehand, as by a device that takes no time")
-    columns = ("workers#", "model", "questions/s#", "ratio#", "worker us#", "owner us#", "us ratio#", "twice#", "load#")
-    print_table(
-        columns,
+    print_cells(
         [
-            [
-                str(one.workers),
-                "an owner's" if one.owner else "its own",
-                f"{one.questions_per_second:,.0f}",
-                f"{one.rate_ratio:.2f}",
-                f"{one.worker_microseconds:,.0f}",
-                f"{one.owner_microseconds:,.1f}",
-                f"{one.cpu_ratio:.2f}",
-                f"{one.duplicates:,}",
-                f"{one.load_average or 0:.1f}",
-            ]
-            for one in figures
-        ],
+            ("workers#", str(one.workers)),
+            ("model", "an owner's" if one.owner else "its own"),
+            ("questions/s#", f"{one.questions_per_second:,.0f}"),
+            ("ratio#", f"{one.rate_ratio:.2f}"),
+            ("worker us#", f"{one.worker_microseconds:,.0f}"),
+            ("owner us#", f"{one.owner_microseconds:,.1f}"),
+            ("us ratio#", f"{one.cpu_ratio:.2f}"),
+            ("twice#", f"{one.duplicates:,}"),
+            ("load#", f"{one.load_average or 0:.1f}"),
+        ]
+        for one in figures
     )
 
 

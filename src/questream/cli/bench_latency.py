@@ -7,22 +7,13 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import (
-    BrokerOption,
-    FileOption,
-    RedisOption,
-    bench_settings,
-    progress,
-)
-from questream.cli.options import ConfigOption, JsonOption, SetOption
-from questream.cli.output import print_json, print_line, print_table
+from questream.cli.bench import BenchCall, FileOption, bench_options, progress
+from questream.cli.output import print_cells, print_json, print_line
 
 
+@bench_options("bootstrap_servers", "redis_url")
 def bench_latency(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     texts: FileOption = None,
     questions: Annotated[int, typer.Option(min=256, help="Questions by which the capacity is measured.")] = 4_000,
     shares: Annotated[
@@ -37,7 +28,6 @@ def bench_latency(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the arrivals.")] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure how long questions wait at shares of one worker's capacity, from when each is due until its decision.
 
@@ -48,7 +38,7 @@ def bench_latency(
     from questream.lab.bench.servers import bench_servers
     from questream.metrics import STAGES
 
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     asked = real_texts(questions, texts)
     with progress() as announce, bench_servers(settings) as servers:
         report = measure_latencies(
@@ -61,7 +51,7 @@ def bench_latency(
             seed,
             waits or [],
         )
-    if as_json:
+    if call.as_json:
         print_json(asdict(report))
         return
     print_line(
@@ -69,43 +59,29 @@ def bench_latency(
         f" one each {report.batch_milliseconds:,.0f} ms"
     )
     print_line("From the moment a question is due until a reader has its decision, ms")
-    print_table(
+    print_cells(
         [
-            "load#",
-            "arrivals",
-            "wait#",
-            "asked/s#",
-            "p50#",
-            "p99#",
-            "p99.9#",
-            "longest#",
-            "p99 in batches#",
-            "CPU us/question#",
-        ],
-        [
-            [
-                f"{one.share:.0%}",
-                one.arrivals,
-                str(one.wait_milliseconds),
-                f"{one.asked_per_second:,.0f}",
-                *(f"{value:,.0f}" for value in (one.p50, one.p99, one.p999, one.longest)),
-                f"{one.batches_of_p99:.1f}",
-                "?" if one.cpu_microseconds is None else f"{one.cpu_microseconds:,.0f}",
-            ]
-            for one in report.loads
-        ],
+            ("load#", f"{one.share:.0%}"),
+            ("arrivals", one.arrivals),
+            ("wait#", str(one.wait_milliseconds)),
+            ("asked/s#", f"{one.asked_per_second:,.0f}"),
+            ("p50#", f"{one.p50:,.0f}"),
+            ("p99#", f"{one.p99:,.0f}"),
+            ("p99.9#", f"{one.p999:,.0f}"),
+            ("longest#", f"{one.longest:,.0f}"),
+            ("p99 in batches#", f"{one.batches_of_p99:.1f}"),
+            ("CPU us/question#", "?" if one.cpu_microseconds is None else f"{one.cpu_microseconds:,.0f}"),
+        ]
+        for one in report.loads
     )
     print_line("Where a micro-batch spends its time, ms; `queue` is waiting, and the stages overlap")
-    print_table(
-        ["load#", "arrivals", "wait#", "questions#", *(f"{stage}#" for stage in STAGES)],
+    print_cells(
         [
-            [
-                f"{one.share:.0%}",
-                one.arrivals,
-                str(one.wait_milliseconds),
-                f"{one.questions_per_batch:.0f}",
-                *(f"{one.stage_milliseconds[stage]:,.1f}" for stage in STAGES),
-            ]
-            for one in report.loads
-        ],
+            ("load#", f"{one.share:.0%}"),
+            ("arrivals", one.arrivals),
+            ("wait#", str(one.wait_milliseconds)),
+            ("questions#", f"{one.questions_per_batch:.0f}"),
+            *((f"{stage}#", f"{one.stage_milliseconds[stage]:,.1f}") for stage in STAGES),
+        ]
+        for one in report.loads
     )

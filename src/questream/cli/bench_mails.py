@@ -7,21 +7,19 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import GoldFiles, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, GoldFiles, bench_options, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench_options()
 def bench_mails(
+    call: BenchCall,
     files: GoldFiles,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     questions: Annotated[int, typer.Option(min=100, help="Most questions of a file.")] = 600,
     languages: Annotated[
         list[str] | None, typer.Option("--language", help="en, de, fr or es. Repeatable; default: each in turn.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the questions and the mails.")] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare how well questions are clustered plain, in mails made around them, and as these are prepared.
 
@@ -39,7 +37,7 @@ def bench_mails(
     chosen = languages or list(LANGUAGES)
     if unknown := [one for one in chosen if one not in LANGUAGES]:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(LANGUAGES)}", param_hint="--language")
-    settings = bench_settings(config, set_, None, None)
+    settings = call.settings
     texts = FileTexts(settings.input)
     read = {file: read_gold(file, questions, seed, texts) for file in files}
     document = {}
@@ -54,7 +52,7 @@ def bench_mails(
                 announce(f"{file.name}: {one.language}")
                 figures.append(one)
             document[str(file)] = {"plain": asdict(alone), "mails": [asdict(one) for one in figures]}
-            if as_json:
+            if call.as_json:
                 continue
             print_line(f"\n{file.name}: {len(plain):,} questions, threshold {rules.threshold:g}, {encoder.name}")
             print_table(
@@ -74,7 +72,7 @@ def bench_mails(
                     for one in figures
                 ],
             )
-    if as_json:
+    if call.as_json:
         print_json({"model": encoder.name, "threshold": rules.threshold, "files": document})
     else:
         print_line("BCubed F1 / ARI as published; exact: the question alone is left; lost: not all of it.")

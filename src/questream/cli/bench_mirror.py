@@ -7,19 +7,16 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import RedisOption, bench_settings, print_figures, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, bench_options, print_figures, progress
 from questream.cli.output import print_json
 
 
+@bench_options("redis_url")
 def bench_mirror(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     clusters: Annotated[int, typer.Option(min=1, help="How many clusters are loaded.")] = 100_000,
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 768,
     changes: Annotated[float, typer.Option(min=1, help="Changes of clusters per second meanwhile.")] = 3_000,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure how long the clusters of a namespace take to load while others change them; 1 where the copy differs.
 
@@ -29,10 +26,10 @@ def bench_mirror(
     from questream.lab.bench.mirror import measure_mirror
     from questream.lab.bench.servers import bench_store
 
-    settings = bench_settings(config, set_, None, redis_url)
+    settings = call.settings
     with progress() as announce, bench_store(settings) as own:
         figures = measure_mirror(own, clusters, dimension, changes, announce)
-    if as_json:
+    if call.as_json:
         print_json(asdict(figures))
     else:
         print_figures(asdict(figures), ",.1f")

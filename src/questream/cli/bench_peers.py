@@ -9,16 +9,13 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BrokerOption, FileOption, RedisOption, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
-from questream.cli.output import print_json, print_table
+from questream.cli.bench import BenchCall, FileOption, bench_options, progress
+from questream.cli.output import print_cells, print_json
 
 
+@bench_options("bootstrap_servers", "redis_url")
 def bench_peers(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     texts: FileOption = None,
     questions: Annotated[int, typer.Option(min=20, help="Questions of a pass.")] = 2_000,
     names: Annotated[
@@ -31,7 +28,6 @@ def bench_peers(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the figures into this file, such as peers.png; needs matplotlib.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare rate, processor time and what a kill -9 does with other ways to cluster questions, Kafka to Kafka.
 
@@ -47,7 +43,7 @@ def bench_peers(
     if unknown := set(names or []) - set(known):
         raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     chosen = [peer for peer in PEERS if not names or peer.name in names]
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     if settings.kafka.options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
         raise typer.BadParameter("the others are given no login: name a Kafka that listens in plain text")
     if "bootstrap_servers" not in settings.kafka.model_fields_set:
@@ -57,40 +53,22 @@ def bench_peers(
         figures = list(measure_peers(servers.settings, chosen, asked, python or Path(sys.executable), announce))
     if plot is not None:
         draw(figures, plot)
-    if as_json:
+    if call.as_json:
         print_json([asdict(one) for one in figures])
         return
-    print_table(
+    print_cells(
         [
-            "way",
-            "guarantee",
-            "questions/s#",
-            "CPU us/question#",
-            "clusters#",
-            "lost#",
-            "repeated#",
-            "other id#",
-            "silent s#",
-        ],
-        [
-            [
-                one.name,
-                one.guarantee if one.missing is None else f"needs {one.missing}",
-                *(
-                    _figure(value, form)
-                    for value, form in (
-                        (one.questions_per_second, ",.0f"),
-                        (one.cpu_microseconds, ",.0f"),
-                        (one.clusters, ",d"),
-                        (one.lost, ",d"),
-                        (one.repeated, ",d"),
-                        (one.other_id, ".1%"),
-                        (one.silent_seconds, ",.1f"),
-                    )
-                ),
-            ]
-            for one in figures
-        ],
+            ("way", one.name),
+            ("guarantee", one.guarantee if one.missing is None else f"needs {one.missing}"),
+            ("questions/s#", _figure(one.questions_per_second, ",.0f")),
+            ("CPU us/question#", _figure(one.cpu_microseconds, ",.0f")),
+            ("clusters#", _figure(one.clusters, ",d")),
+            ("lost#", _figure(one.lost, ",d")),
+            ("repeated#", _figure(one.repeated, ",d")),
+            ("other id#", _figure(one.other_id, ".1%")),
+            ("silent s#", _figure(one.silent_seconds, ",.1f")),
+        ]
+        for one in figures
     )
     for one in figures:
         if one.problem is not None:

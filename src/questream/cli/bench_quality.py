@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import GoldFiles, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, GoldFiles, bench_options, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench_options()
 def quality(
+    call: BenchCall,
     files: GoldFiles,
-    config: ConfigOption = None,
-    set_: SetOption = None,
     questions: Annotated[int, typer.Option(min=100, help="Most questions of a file.")] = 3_000,
     shuffles: Annotated[int, typer.Option(min=0, help="Orders beside that of the file.")] = 2,
     seed: Annotated[int, typer.Option(help="Draws the questions and the orders.")] = 0,
@@ -23,7 +22,6 @@ def quality(
         float, typer.Option(min=1, help="Longest that one method may take on a file; its row rests on what it did.")
     ] = 300.0,
     only: Annotated[list[str] | None, typer.Option("--only", help="Methods whose name begins so. Repeatable.")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare how well questions are clustered with other libraries and offline references, on the same vectors.
 
@@ -39,7 +37,7 @@ def quality(
     from questream.lab.evaluation.stream import Stream, orders_of, read_gold
     from questream.records.files import FileTexts
 
-    settings = bench_settings(config, set_, None, None)
+    settings = call.settings
     granularity = settings.clusters.granularity
     names = [m.name for m in all_methods(granularity) if not only or m.name.startswith(tuple(only))]
     read = {file: read_gold(file, questions, seed, FileTexts(settings.input)) for file in files}
@@ -55,9 +53,9 @@ def quality(
                 "figures": [asdict(one) for one in figures],
                 "goals": [asdict(goal) for goal in goals_of(figures, granularity)],
             }
-            if not as_json:
+            if not call.as_json:
                 size = f"{len(texts):,} questions, {len(set(gold.tolist())):,} groups"
                 title = f"{file.name}: {size}, {granularity}, {encoder.name}"
                 print_quality(title, figures, granularity, print_line, print_table)
-    if as_json:
+    if call.as_json:
         print_json({"model": encoder.name, "granularity": granularity, "files": document})

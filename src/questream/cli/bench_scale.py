@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import RedisOption, bench_settings, numbers, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
-from questream.cli.output import print_json, print_line, print_table
+from questream.cli.bench import BenchCall, bench_options, numbers, progress
+from questream.cli.output import print_cells, print_json, print_line
 
 
+@bench_options("redis_url")
 def bench_scale(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     workers: Annotated[
         str, typer.Option(metavar="N,...", help="Numbers of workers; the first is compared with.")
     ] = "1,2,4",
@@ -28,7 +26,6 @@ def bench_scale(
     batches: Annotated[
         int, typer.Option(min=1, help="Micro-batches that each number of workers decides, all together.")
     ] = 100,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure workers of one namespace whose questions are all new: refusals, and what a question costs them and Redis.
 
@@ -39,37 +36,24 @@ def bench_scale(
     from questream.lab.bench.servers import bench_store
 
     plan = ScalePlan(numbers("--workers", workers, least=1), dimension, clusters, ready_ms, batches, namespaces)
-    settings = bench_settings(config, set_, None, redis_url)
+    settings = call.settings
     with progress() as announce, bench_store(settings) as own:
         found = measure_scale(own, plan, announce)
-    if as_json:
+    if call.as_json:
         print_json({"scale": [asdict(figures) for figures in found]})
         return
-    print_table(
+    print_cells(
         [
-            "workers#",
-            "questions/s#",
-            "gain#",
-            "a core each#",
-            "gain#",
-            "refusals#",
-            "worker us#",
-            "Redis us#",
-            "cores#",
-        ],
-        [
-            [
-                str(one.workers),
-                f"{one.questions_per_second:,.0f}",
-                f"{one.gain:.2f}",
-                f"{one.core_each_per_second:,.0f}",
-                f"{one.core_each_gain:.2f}",
-                f"{one.refusals_per_batch:.2f}",
-                f"{one.worker_microseconds:,.0f}",
-                f"{one.redis_microseconds:,.0f}",
-                f"{one.busy_cores:.2f}",
-            ]
-            for one in found
-        ],
+            ("workers#", str(one.workers)),
+            ("questions/s#", f"{one.questions_per_second:,.0f}"),
+            ("gain#", f"{one.gain:.2f}"),
+            ("a core each#", f"{one.core_each_per_second:,.0f}"),
+            ("gain#", f"{one.core_each_gain:.2f}"),
+            ("refusals#", f"{one.refusals_per_batch:.2f}"),
+            ("worker us#", f"{one.worker_microseconds:,.0f}"),
+            ("Redis us#", f"{one.redis_microseconds:,.0f}"),
+            ("cores#", f"{one.busy_cores:.2f}"),
+        ]
+        for one in found
     )
     print_line("Refusals are of a batch of 256 questions; microseconds of processor time are of a question.")

@@ -7,19 +7,17 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import CountsOption, DimensionsOption, bench_settings, numbers, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, CountsOption, DimensionsOption, bench_options, numbers, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench_options()
 def bench_scan(
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    call: BenchCall,
     dimensions: DimensionsOption = "384,768",
     clusters: CountsOption = "10000,100000",
     questions: Annotated[str, typer.Option(metavar="N,...", help="Questions of a batch.")] = "32,256",
     runs: Annotated[int, typer.Option(min=1, help="Batches of each.")] = 5,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure what deciding a batch costs in units of one product of its questions with all clusters; no store.
 
@@ -34,7 +32,7 @@ def bench_scan(
         for count in numbers("--clusters", clusters, least=1)
         for batch in numbers("--questions", questions, least=1)
     ]
-    settings = bench_settings(config, set_, None, None)
+    settings = call.settings
     found: list[ScanFigures] = []
     with progress() as announce:
         for size in sizes:
@@ -44,7 +42,7 @@ def bench_scan(
                     f"{figures.questions} questions, {figures.clusters:,} clusters of {figures.dimension} dimensions:"
                     f" {figures.way}, {figures.milliseconds:,.1f} ms"
                 )
-    if as_json:
+    if call.as_json:
         print_json({"scans": [asdict(one) for one in found], "missing": missing_indexes()})
         return
     print_table(

@@ -7,19 +7,15 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BrokerOption, RedisOption, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, bench_options, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench_options("bootstrap_servers", "redis_url")
 def bench_serve(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     clusters: Annotated[int, typer.Option(min=1, max=5_000_000, help="Clusters of the namespace.")] = 100_000,
     runs: Annotated[int, typer.Option(min=2, max=10_000, help="Requests of each kind.")] = 20,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure pages, lists, searches and decisions of `questream serve`, and the processor time that each takes.
 
@@ -28,10 +24,10 @@ def bench_serve(
     from questream.lab.bench.servers import bench_servers
     from questream.lab.bench.serving import measure_serve
 
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     with progress() as announce, bench_servers(settings) as servers:
         report = measure_serve(servers.settings, clusters, runs, announce)
-    if as_json:
+    if call.as_json:
         print_json(asdict(report))
         return
     print_line(

@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.bench import BrokerOption, RedisOption, bench_settings, progress
-from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.bench import BenchCall, bench_options, progress
 from questream.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
     from questream.lab.bench.start_process import StartPart
 
 
+@bench_options("bootstrap_servers", "redis_url")
 def bench_start(
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    bootstrap_servers: BrokerOption = None,
-    redis_url: RedisOption = None,
+    call: BenchCall,
     starts: Annotated[
         int, typer.Option(min=1, help="How many, one after the other: the first may be the first with its model.")
     ] = 2,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure a worker's start, part by part, from its process to its first decision, and the memory that it takes.
 
@@ -33,19 +29,19 @@ def bench_start(
     from questream.lab.bench.servers import bench_servers
     from questream.lab.bench.start import measure_start
 
-    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    settings = call.settings
     (question,) = real_texts(1)
     found: list[list[StartPart]] = []
     with progress() as announce, bench_servers(settings) as servers:
         for number in range(starts):
             announce(f"start {number + 1} of {starts}")
-            if not as_json:
+            if not call.as_json:
                 print_line(_row(f"start {number + 1}", "seconds", "CPU s", "MiB", "of files"))
-            found.append(measure_start(servers.settings, question, (lambda _: None) if as_json else _print_part))
-            if not as_json:
+            found.append(measure_start(servers.settings, question, (lambda _: None) if call.as_json else _print_part))
+            if not call.as_json:
                 seconds, cpu = (sum(getattr(part, name) for part in found[-1]) for name in ("seconds", "cpu_seconds"))
                 print_line(_row("all", f"{seconds:.2f}", f"{cpu:.2f}"))
-    if as_json:
+    if call.as_json:
         print_json({"starts": [[asdict(part) for part in parts] for parts in found]})
 
 

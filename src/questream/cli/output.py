@@ -96,6 +96,12 @@ def print_rows(
         print_json(row)
 
 
+def print_cells(rows: Iterable[Sequence[tuple[str, str]]]) -> None:
+    """As `print_table`, one row at least, of cells that each stand behind their heading."""
+    parted = [tuple(zip(*row, strict=True)) for row in rows]
+    print_table(parted[0][0], (cells for _, cells in parted))
+
+
 def printable(text: str) -> str:
     """The text without what could steer a terminal: control characters and line ends become spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
