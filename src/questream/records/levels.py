@@ -17,8 +17,7 @@ from questream.clustering.levels import Levels, Node, parse_node
 from questream.clustering.stored_levels import StoredLevels
 from questream.domain import Naming
 from questream.errors import BadRecord
-from questream.records.reasons import Reason
-from questream.records.versions import SCHEMA_VERSION, is_known
+from questream.records.versions import SCHEMA_VERSION, invalid, is_known, newer_version
 
 # Nodes and ended communities of a part: about 100 kB, far below what a topic takes.
 _NODES_OF_A_PART = 5000
@@ -109,7 +108,7 @@ class PublishedLevels:
         try:
             part = orjson.loads(value)
             if not is_known(part["schema_version"]):
-                raise _newer_version()
+                raise newer_version("the levels are")
             number, of = int(part["part"]), int(part["parts"])
             if key != f"{part['namespace']}/levels/{number}".encode() or not 0 <= number < of <= _MOST_PARTS:
                 raise _invalid()
@@ -188,12 +187,4 @@ def _naming(label: object, route: object) -> Naming:
 
 
 def _invalid() -> BadRecord:
-    return BadRecord("restore", Reason.INVALID_STATE.value, "the record must be a part of levels under its own key")
-
-
-def _newer_version() -> BadRecord:
-    return BadRecord(
-        "restore",
-        Reason.NEWER_VERSION.value,
-        f"the levels are of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream",
-    )
+    return invalid("a part of levels under its own key")

@@ -22,7 +22,7 @@ from questream.records.corrections import correction_document, read_correction
 from questream.records.reasons import Reason
 from questream.records.states import chosen_document, exemplar_document, read_chosen, read_exemplars
 from questream.records.times import format_time, parse_time
-from questream.records.versions import SCHEMA_VERSION, is_known
+from questream.records.versions import SCHEMA_VERSION, invalid, is_known, newer_version
 from questream.rulings import read_said, said_document
 
 
@@ -60,7 +60,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
     try:
         body: dict[str, Any] = orjson.loads(value or b"")
         if not is_known(body["schema_version"]):
-            raise _newer_version()
+            raise newer_version("the operation is")
         namespace, number = str(body["namespace"]), int(body["operation"])
         if key != namespace.encode():
             raise _invalid()
@@ -126,16 +126,4 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
 
 
 def _invalid() -> BadRecord:
-    return BadRecord(
-        "restore",
-        Reason.INVALID_STATE.value,
-        "the record must be an operation of the operation topic under its key",
-    )
-
-
-def _newer_version() -> BadRecord:
-    return BadRecord(
-        "restore",
-        Reason.NEWER_VERSION.value,
-        f"the operation is of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream",
-    )
+    return invalid("an operation of the operation topic under its key")

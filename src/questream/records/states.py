@@ -32,9 +32,8 @@ from questream.domain import (
     retired_cluster,
 )
 from questream.errors import BadRecord
-from questream.records.reasons import Reason
 from questream.records.times import format_time, parse_time
-from questream.records.versions import SCHEMA_VERSION, is_known
+from questream.records.versions import SCHEMA_VERSION, invalid, is_known, newer_version
 from questream.rulings import read_said, said_document
 
 _CLUSTER_KEY = re.compile(rb"[^/]*/c[0-9]+")
@@ -331,7 +330,7 @@ def _validated(kind: type[_Read], value: bytes) -> _Read:
         # Not chained: its message quotes the value, the representative question included.
         with suppress(ValidationError):
             version = _Value.model_validate_json(value).schema_version
-    raise _invalid_state() if is_known(version) else _newer_version()
+    raise _invalid_state() if is_known(version) else newer_version("the state is")
 
 
 def _split_key(key: bytes) -> tuple[str, int]:
@@ -429,14 +428,4 @@ def _to_vector(encoded: str, dimension: int) -> Vector:
 
 
 def _invalid_state() -> BadRecord:
-    return BadRecord(
-        "restore", Reason.INVALID_STATE.value, "the record must be a state of the cluster topic under its own key"
-    )
-
-
-def _newer_version() -> BadRecord:
-    return BadRecord(
-        "restore",
-        Reason.NEWER_VERSION.value,
-        f"the state is of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream",
-    )
+    return invalid("a state of the cluster topic under its own key")

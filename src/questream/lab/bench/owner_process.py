@@ -6,7 +6,6 @@ import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Self
 
 from questream.encoder import Encoder
@@ -61,7 +60,7 @@ class OwnerProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._child.process.kill()
         self._child.process.join()
         for source in self.sources:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from questream.lab.bench.machine import Machine
 from questream.lab.bench.pipeline import Latency, ModelRatio, Throughput
@@ -22,7 +22,7 @@ def print_results(results: Results, line: Line, table: Table) -> None:
         _print_model(results.model, line, table)
     if results.precomputed:
         line("\nEnd to end with precomputed vectors (no encoder), one worker")
-        table(_THROUGHPUT_COLUMNS, [_throughput_row(figures) for figures in results.precomputed])
+        table(*_parted(map(_throughput, results.precomputed)))
         _print_stages(results.precomputed, line, table)
     if results.workers:
         line("\nSeveral workers on the same clusters, precomputed vectors")
@@ -62,39 +62,29 @@ def _print_model(figures: ModelRatio, line: Line, table: Table) -> None:
     ]
     median = ["median", f"{figures.alone_per_second:,.0f}", f"{figures.pipeline_per_second:,.0f}"]
     table(["round", "encoder alone/s#", "end to end/s#", "ratio#"], [*rows, [*median, f"{figures.ratio:.3f}"]])
-    table(_THROUGHPUT_COLUMNS, [_throughput_row(figures.throughput)])
+    table(*_parted([_throughput(figures.throughput)]))
 
 
-_THROUGHPUT_COLUMNS = (
-    "delivery",
-    "questions#",
-    "seconds#",
-    "questions/s#",
-    "duplicates#",
-    "per batch#",
-    "clusters#",
-    "merges#",
-    "CPU us/question#",
-    "MiB before#",
-    "MiB after#",
-    "load#",
-)
+def _parted(rows: Iterable[Sequence[tuple[str, str]]]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Columns and rows, one at least, of cells that each stand behind their heading."""
+    parted = [tuple(zip(*row, strict=True)) for row in rows]
+    return parted[0][0], [cells for _, cells in parted]
 
 
-def _throughput_row(figures: Throughput) -> list[str]:
+def _throughput(figures: Throughput) -> list[tuple[str, str]]:
     return [
-        figures.delivery,
-        f"{figures.questions:,}",
-        f"{figures.seconds:.1f}",
-        f"{figures.questions_per_second:,.0f}",
-        f"{figures.duplicates:,}",
-        f"{figures.questions_per_batch:.0f}",
-        f"{figures.clusters:,}",
-        f"{figures.merges:,}",
-        _number(figures.cpu_microseconds),
-        _number(figures.resident_mib_before),
-        _number(figures.resident_mib_after),
-        _number(figures.load_average, 1),
+        ("delivery", figures.delivery),
+        ("questions#", f"{figures.questions:,}"),
+        ("seconds#", f"{figures.seconds:.1f}"),
+        ("questions/s#", f"{figures.questions_per_second:,.0f}"),
+        ("duplicates#", f"{figures.duplicates:,}"),
+        ("per batch#", f"{figures.questions_per_batch:.0f}"),
+        ("clusters#", f"{figures.clusters:,}"),
+        ("merges#", f"{figures.merges:,}"),
+        ("CPU us/question#", _number(figures.cpu_microseconds)),
+        ("MiB before#", _number(figures.resident_mib_before)),
+        ("MiB after#", _number(figures.resident_mib_after)),
+        ("load#", _number(figures.load_average, 1)),
     ]
 
 

@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from questream.embedded import EMBEDDED_BROKER_SETTINGS, LOOPBACK, free_port, start_tied
@@ -57,9 +56,7 @@ class DemoWorker:
         self._process = start_tied(_COMMAND, self._log, environment)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         process = self._process
         if process is None:
             return
