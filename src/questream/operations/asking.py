@@ -16,7 +16,7 @@ from questream.clustering.second_look.features import features
 from questream.clustering.stored_levels import StoredLevels, Within, inherited
 from questream.deciding.close_calls import Judge, with_verdicts
 from questream.deciding.paths import clusters_within, new_cluster_within
-from questream.domain import ClusterState, Mode, Naming, Outcome
+from questream.domain import ClusterState, Mode, NamespaceState, Naming, Outcome
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations.binding import KnownQuestion
@@ -112,13 +112,19 @@ def with_next_best(mirror: Mirror, rules: Rules, questions: Sequence[KnownQuesti
     ]
 
 
-def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
-    """Raises QuestreamError if the namespace is not there or was built with another model."""
+def require_namespace(store: Store, namespace: str) -> NamespaceState:
+    """The state of the namespace; raises QuestreamError if it is not there."""
     whole = store.namespace_state(namespace)
     if whole is None:
         raise QuestreamError(
-            f"there is no namespace {namespace!r} yet", "`questream clusters list` shows those there are"
+            f"there is no namespace {namespace!r}", "`questream namespaces list` shows those there are"
         )
+    return whole
+
+
+def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
+    """Raises QuestreamError if the namespace is not there or was built with another model."""
+    whole = require_namespace(store, namespace)
     if (whole.model, whole.model_revision, whole.dimension) != (encoder.name, encoder.revision, encoder.dimension):
         raise QuestreamError(
             f"namespace {namespace!r} was built with {whole.model!r} revision {whole.model_revision!r}, not"

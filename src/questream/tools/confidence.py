@@ -9,8 +9,7 @@ from typing import Any
 from questream.clustering.confidence import Confidence, model_mark
 from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
-from questream.errors import QuestreamError
-from questream.operations.asking import require_same_model
+from questream.operations.asking import require_namespace, require_same_model
 from questream.operations.confidence import Answer, Reliability, fit, of_operators, of_pairs, reliability_of
 from questream.records.files import FileTexts, read_pairs
 from questream.settings import Settings
@@ -53,11 +52,7 @@ def fit_confidence(store: RedisStore, namespace: str, settings: Settings, answer
     texts = FileTexts(settings.input)
     pairs = [] if answers is None else read_pairs(answers, texts)
     pairs = [pair for pair in pairs if pair.text_a.strip() and pair.text_b.strip()]
-    whole = store.namespace_state(namespace)
-    if whole is None:
-        raise QuestreamError(
-            f"there is no namespace {namespace!r} yet", "`questream namespaces list` shows those there are"
-        )
+    whole = require_namespace(store, namespace)
     encoder = encoder_of(settings, whole)
     require_same_model(store, namespace, encoder)
     mirror = store.load(namespace)

@@ -12,12 +12,13 @@ from typing import Self
 
 from questream.broker.decided import DecidedTopics
 from questream.deciding.config import namespace_config
-from questream.domain import ClusterState, NamespaceState
+from questream.domain import ClusterState
 from questream.encoder import load_encoder
 from questream.encoder.files import locate_model
 from questream.errors import QuestreamError
 from questream.migration.moving import Moved, move
 from questream.migration.rebuilding import Rebuilding, Verdict
+from questream.operations.asking import require_namespace
 from questream.settings import ModelSettings, Settings
 from questream.store.redis.store import open_store
 
@@ -73,12 +74,7 @@ class Migration:
         self._settings = settings
         self.namespace = namespace or settings.clusters.namespace
         self._store = open_store(settings.redis, settings.clusters.log_entries)
-        before = self._store.namespace_state(self.namespace)
-        if before is None:
-            raise QuestreamError(
-                f"there is no namespace {self.namespace!r}", "`questream clusters list` shows those there are"
-            )
-        self.before: NamespaceState = before
+        before = self.before = require_namespace(self._store, self.namespace)
         self.encoder = load_encoder(_model_to(settings.model, to, to_revision))
         if (before.model, before.model_revision) == (self.encoder.name, self.encoder.revision):
             raise QuestreamError(f"namespace {self.namespace!r} is built with {before.model!r} already")

@@ -15,6 +15,7 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, RulesChange, format_cluster_id
 from questream.errors import QuestreamError
+from questream.operations.asking import require_namespace
 from questream.settings import Settings
 from questream.settings.tree import ClusterSettings, LevelSettings, RoutingSettings
 from questream.store.redis.store import RedisStore
@@ -98,11 +99,7 @@ def sources(rules: NamespaceRules, settings: Settings, noted: Mapping[str, Any])
 
 def effect_of(store: RedisStore, namespace: str, settings: Settings, values: Values) -> Effect:
     """What the rules would do to the clusters of a namespace, as `effect_on`. Raises QuestreamError without one."""
-    whole = store.namespace_state(namespace)
-    if whole is None:
-        raise QuestreamError(
-            f"there is no namespace {namespace!r}", "`questream namespaces list` shows those there are"
-        )
+    whole = require_namespace(store, namespace)
     notes = store.noted_settings(namespace)
     now = rules_in_use(whole, settings, settings_of(notes[0][2]) if notes else {})
     then = now.in_force(NamespaceRules.of(whole.rules.values() | values))

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.domain import ClusterState, Dismissible, NamespaceState, format_cluster_id
 from questream.errors import QuestreamError
+from questream.operations.asking import require_namespace
 from questream.operations.suggesting import Suggestion, find_suggestions, find_unnamed, pairs_compared
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore
@@ -26,11 +27,7 @@ def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int
 
     Raises QuestreamError for a namespace that was never opened, or of too many ruled clusters.
     """
-    whole = store.namespace_state(namespace)
-    if whole is None:
-        raise QuestreamError(
-            f"there is no namespace {namespace!r} yet", "`questream namespaces list` shows those there are"
-        )
+    whole = require_namespace(store, namespace)
     states = {state.cluster_id: state for state in store.summaries(namespace)}
     if not pairs_compared(states):
         return []
