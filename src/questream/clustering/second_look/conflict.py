@@ -9,7 +9,7 @@ from typing import Literal
 
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, Kind, Role
-from questream.clustering.second_look.numbers import BARE, category_of, value_of, variant_of
+from questream.clustering.second_look.numbers import BARE, MONTHS, TIME, category_of, is_about, value_of, variant_of
 
 Reason = Literal["number", "code", "quoted", "name", "antonym", "negation", "direction", "judge"]
 
@@ -22,10 +22,13 @@ _OPPOSITE: dict[int, int] = {
     Role.WITHOUT: Role.WITH,
 }
 _OPPOSITE |= {Role.ABOVE: Role.BELOW, Role.BELOW: Role.ABOVE}
-_SWAPPED = frozenset((Role.FROM, Role.TO, Role.BEFORE, Role.AFTER, Role.FOR, Role.AGENT))
+_SWAPPED = frozenset((Role.FROM, Role.TO, Role.BEFORE, Role.AFTER, Role.FOR, Role.AGENT, Role.THAN))
 _RECIPROCAL = frozenset((Role.FROM, Role.TO))
+_CALENDAR = frozenset((TIME, MONTHS))
 _MEASURED = frozenset((4, 6))
 _FEWEST_WORDS = 3
+# Where several numbers stand, these words tell which belongs to which.
+_NUMBERS_OVERLAP = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +112,24 @@ def _numbers(one: _Read, two: _Read) -> bool:
     ours, theirs = one.numbers - two.numbers, two.numbers - one.numbers
     left = [a for a in ours if not any(_same_number(a, b) for b in theirs)]
     right = [b for b in theirs if not any(_same_number(a, b) for a in ours)]
-    return any(_comparable(a, b) for a in left for b in right)
+    if len(one.numbers) == len(two.numbers) == 1:
+        return any(_comparable(a, b) for a in left for b in right)
+    return _overlap(one, two) >= _NUMBERS_OVERLAP and any(_comparable(a, b) for a in left for b in right)
 
 
 def _same_number(a: int, b: int) -> bool:
+    categories = {category_of(a), category_of(b)}
+    if categories == _CALENDAR:
+        return is_about(a, b)
     if value_of(a) != value_of(b):
         return False
-    categories = {category_of(a), category_of(b)}
     variants = {variant_of(a), variant_of(b)} - {0}
     return BARE in categories or (len(categories) == 1 and len(variants) <= 1)
 
 
 def _comparable(a: int, b: int) -> bool:
     one, two = category_of(a), category_of(b)
-    return one == two or (BARE in (one, two) and bool({one, two} & _MEASURED))
+    return one == two or {one, two} == _CALENDAR or (BARE in (one, two) and bool({one, two} & _MEASURED))
 
 
 def _codes(one: _Read, two: _Read) -> bool:
@@ -147,7 +154,7 @@ def _antonyms(one: _Read, two: _Read) -> bool:
     if one.poles and two.poles:
         for axis, poles in one.poles.items():
             others = two.poles.get(axis)
-            if others is not None and not poles & others:
+            if others is not None and (poles - others) and (others - poles):
                 return True
     return _prefixed(one, two) or _prefixed(two, one)
 
@@ -246,7 +253,7 @@ def _agent_elsewhere(active: _Read, passive: _Read) -> bool:
 
 
 _CHECKS: tuple[tuple[Reason, float, Callable[[_Read, _Read], bool]], ...] = (
-    ("number", 0.4, _numbers),
+    ("number", 0.0, _numbers),
     ("code", 0.0, _codes),
     ("name", 0.0, _quoted),
     ("name", 0.6, _names),

@@ -9,7 +9,7 @@ from functools import cache
 from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, Kind, Role, hashed, item
 from questream.clustering.second_look.lexicon import LANGUAGES, Lexicon, lexicon
 from questream.clustering.second_look.numbers import number_at
-from questream.clustering.second_look.vocabulary import Entry, Part, entry_of
+from questream.clustering.second_look.vocabulary import STATE, Entry, Part, entry_of
 
 Features = tuple[int, ...]
 
@@ -27,6 +27,10 @@ _TOKEN = re.compile(r"[^\W_]+(?:[-_.:/#'&][^\W_]+|,\d+)*|[$€£¥%°]|[\"“”
 _QUOTED = re.compile(r"[\"“„«]\s*([^\"“”„«»]{1,60}?)\s*[\"”“»]")
 _INITIALS = re.compile(r"\b(?:[A-Z]\.){2,}")
 _ELIDED = re.compile(r"\b([ldnjmsct]|qu)'(?=\w)", re.IGNORECASE)
+# "Peut-il", "y a-t-il": the verb and its pronoun.
+_INVERTED = re.compile(r"(?:-t)?-(ils?|elles?|on|vous|nous|je|tu|ce)\b", re.IGNORECASE)
+_INCHES = re.compile(r"(?<=\d)\"(?=\s)")
+_NON = re.compile(r"\bnon-(?=[a-z])", re.IGNORECASE)
 _SENTENCE_ENDS = frozenset('.?!…:"“„«')
 # By language, in the order of `LANGUAGES`.
 _LETTERS: tuple[frozenset[str], ...] = (
@@ -44,6 +48,11 @@ def features(text: str) -> Features:
     if len(tokens) > _MOST_TOKENS:
         return ()
     words = lexicon(language_of(text))
+    reworded = words.reworded(text)
+    if words.language == "fr":
+        reworded = _INVERTED.sub(r" \1", reworded)
+    if reworded != text:
+        tokens = _TOKEN.findall(reworded)
     found = _Reader(tokens, words).read()
     quoted = [item(Kind.QUOTED, hashed(quote.lower().rstrip(".,;:?! '"))) for quote in _QUOTED.findall(text)]
     return (*found, *quoted)[:MOST_ITEMS]
@@ -84,8 +93,12 @@ def _plain(text: str) -> str:
         text = text.replace('""', '"')
         if text[:1] == '"' == text[-1:] and text.count('"') != 2:
             text = text[1:-1]
+        if text.count('"') % 2:
+            text = _INCHES.sub(" inch", text)
     if "." in text:
         text = _INITIALS.sub(lambda found: found[0].replace(".", ""), text)
+    if "on-" in text:
+        text = _NON.sub("non", text)
     return _ELIDED.sub(r"\1 ", text) if "'" in text else text
 
 
@@ -106,7 +119,9 @@ class _Reader:
         self._capitals: list[str] = []  # of the words of a name
         self._last_name = 0
         capitals = sum(token[0].isupper() for token in tokens)
-        self._capitals_tell = words.language != "de" and capitals <= max(2, _CAPITALS_SHARE * len(tokens))
+        tell = capitals <= max(2, _CAPITALS_SHARE * len(tokens))
+        # German writes all nouns so, and not their inside.
+        self._capitals_tell, self._mixed_tell = tell and words.language != "de", tell
 
     def read(self) -> Features:
         """The items of all tokens."""
@@ -170,14 +185,16 @@ class _Reader:
         self._items.append(part.word)
         self._frame.append("*")
         self._verbs.append((part.stem, at))
+        # "Can it be locked?" asks for an action, as "Can I lock it?" does.
+        is_action = at > 0 and self._lowered[at - 1] == "be"
         if self._negated:
             self._negated -= 1
             self._items.append(item(Kind.NEGATED, part.word & PAYLOAD))
         elif part.poles:
-            self._items += part.poles
+            self._items += [pole & ~STATE for pole in part.poles] if is_action else part.poles
         if part.turned:
-            self._items += part.turned
-        if self._capitals_tell and (part.is_mixed or (part.is_capital and not self._begins(at))):
+            self._items += [found for found in part.turned if not (is_action and found >> PAYLOAD_BITS == Kind.STATE)]
+        if (part.is_mixed and self._mixed_tell) or (self._capitals_tell and part.is_capital and not self._begins(at)):
             self._name(part)
         elif self._capitals:
             self._end_name()
@@ -217,6 +234,10 @@ class _Reader:
             return False
         if lower == "no" and following == "one":
             return True
+        if lower in words.failing_next:
+            # What fails is not the failing.
+            for part in entry.parts:
+                self._word(at, part)
         # "Can't I ...?" asks the same as "Can I ...?", and "or not" negates nothing.
         if not (entry.is_contraction and at == 0) and before != "or":
             self._negated = _NEGATED_WORDS
@@ -227,7 +248,7 @@ class _Reader:
                 # The verb and its objects stand before it.
                 recent = [found for found in self._items[-2:] if found >> PAYLOAD_BITS == Kind.WORD]
                 self._items += [item(Kind.NEGATED, found & PAYLOAD) for found in recent]
-        return lower not in words.failing_next
+        return True
 
     def _tells_failure(self, at: int, before: str, following: str) -> bool:
         words = self._words

@@ -71,3 +71,4 @@ class Role(IntEnum):
     BELOW = 8
     FOR = 9
     AGENT = 10
+    THAN = 11

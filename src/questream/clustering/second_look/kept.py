@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import combinations
 from typing import TypeAlias
 
 import numpy as np
@@ -47,8 +48,16 @@ def conflict_with(features: Features, kept: Kept) -> Reason | None:
 
 
 def conflict_between(kept: Kept, other: Kept) -> Reason | None:
-    """Why two clusters are not one: more than half of the pairs of what they keep differ."""
-    return _of_most([conflict(one, two) for one in kept for two in other])
+    """Why two clusters are not one: half of the pairs of what they keep differ, or more.
+
+    Half do where one of two members tells nothing of it, as `Is it possible?` beside `Turn it on`. Where the members of
+    one cluster differ from each other, one of them may stand by the other cluster, and more than half decide.
+    """
+    reasons = [conflict(one, two) for one in kept for two in other]
+    differing = [reason for reason in reasons if reason is not None]
+    if differing and 2 * len(differing) == len(reasons) and not (_disagree(kept) or _disagree(other)):
+        return differing[0]
+    return _of_most(reasons)
 
 
 def pack(kept: Kept) -> bytes:
@@ -77,6 +86,10 @@ def unpack(packed: bytes) -> Kept:
         kept.append(one)
         at += 1 + count
     return tuple(kept[:MEMBERS])
+
+
+def _disagree(kept: Kept) -> bool:
+    return any(conflict(one, two) for one, two in combinations(kept, 2))
 
 
 def _of_most(reasons: Iterable[Reason | None]) -> Reason | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -48,11 +49,17 @@ class Lexicon:
     phrases: Mapping[tuple[str, str], tuple[int, ...]]
     particles: frozenset[str]
     compound: frozenset[str]
+    rewordings: Mapping[str, str]
+    reworded_phrases: re.Pattern[str]
 
     def stem(self, word: str) -> str:
         """The stem of a word in lower case."""
         known = self.irregular.get(word)
         return stem_of(known or word, self.language)
+
+    def reworded(self, text: str) -> str:
+        """The text with phrases such as `no longer` as the words that they stand for."""
+        return self.reworded_phrases.sub(lambda found: self.rewordings[found[0].lower()], text)
 
 
 @cache
@@ -82,6 +89,7 @@ def lexicon(language: str) -> Lexicon:
             phrases[stem, particle] = (*phrases.get((stem, particle), ()), pole)
         elif pole not in poles.get(stem, ()):
             poles[stem] = (*poles.get(stem, ()), pole)
+    rewordings = {phrase: words for words, phrases in raw["rewordings"].items() for phrase in phrases.split(" / ")}
     return Lexicon(
         language=language,
         function=words("function"),
@@ -111,6 +119,8 @@ def lexicon(language: str) -> Lexicon:
         listed=frozenset(listed),
         phrases=phrases,
         particles=frozenset(particle for _, particle in phrases),
+        rewordings=rewordings,
+        reworded_phrases=re.compile(rf"\b(?:{'|'.join(map(re.escape, rewordings))})\b", re.IGNORECASE),
         compound=frozenset(word.partition("_")[0] for word in roles if "_" in word),
     )
 

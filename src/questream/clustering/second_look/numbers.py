@@ -26,6 +26,8 @@ CATEGORIES = (
     "other",
 )
 BARE = 0
+TIME = 1
+MONTHS = 2
 _VALUE_BITS = 20
 _PLAIN = re.compile(r"\d+(?:[.,]\d+)*")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
@@ -67,6 +69,24 @@ def variant_of(number: int) -> int:
 def value_of(number: int) -> int:
     """The hash of a number's value."""
     return number & 0xFFFFF
+
+
+def is_about(a: int, b: int) -> bool:
+    """Whether a number of days is one of months: a month is 28, 30 or 31 days, a year 365 days or 52 weeks."""
+    days, months = (a, b) if category_of(a) == TIME else (b, a)
+    return value_of(days) in _days_of_months().get(value_of(months), ())
+
+
+@cache
+def _days_of_months() -> Mapping[int, frozenset[int]]:
+    days, months = Unit(TIME, 0, 1440.0), Unit(MONTHS, 0, 1.0)
+    most = 60
+    return {
+        value_of(_item(float(count), months)): frozenset(
+            value_of(_item(float(round(count * each)), days)) for each in (28, 30, 30.4167, 30.3334, 31)
+        )
+        for count in range(1, most + 1)
+    }
 
 
 @cache

@@ -25,7 +25,7 @@ _CONTRACTION = re.compile(
 
 
 # The last bit of an axis tells states.
-_STATE = 1 << 12
+STATE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _part(word: str, words: Lexicon) -> Part:
             turned = (*turned, *(item(Kind.STATE, hashed(words.stem(form))) for form in (lower, base) if form))
     if is_state and lower not in words.listed:
         # "My card is blocked" asks to unblock it: a state is the opposite of another state, not of what is to be done.
-        poles = tuple(pole | _STATE for pole in poles)
+        poles = tuple(pole | STATE for pole in poles)
     return Part(
         stem=stem,
         word=item(Kind.WORD, hashed(stem)),
