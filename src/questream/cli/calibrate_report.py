@@ -60,7 +60,7 @@ def print_report(done: Calibrated, previews: Sequence[Preview], settings: Settin
         print_line(f"{dial.name.capitalize()} {dial.written(proposal.value)}{near}: from {made_from}.")
         print_line(_certainty(proposal, dial))
     else:
-        print_line(f"No {dial.name}: {made_from}, which do not tell it.")
+        print_line(f"No {dial.name}: {made_from}, which do not show it.")
         if _is_of_thresholds(done):
             print_line(
                 f"For clusters as wide as intents {dial.written(proposal.value)} is a guess; by default intents stand"
@@ -72,7 +72,7 @@ def print_report(done: Calibrated, previews: Sequence[Preview], settings: Settin
         remark(f"mind: {what}")
     if proposal.is_known and granularity is None and _has_levels(done):
         remark("mind: clusters so wide are intents; levels find these above the clusters of granularity question, and")
-        remark("questream evaluate tells which come closer")
+        remark("questream evaluate measures which come closer")
     print_line("")
     _print_settings(proposal, dial)
     _print_costs(proposal, dial)

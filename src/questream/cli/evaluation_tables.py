@@ -142,7 +142,7 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
         [_level_row(one) for one in figures.levels],
     )
     if figures.reliability is not None:
-        line("\nConfidence, fitted to four fifths of the questions that joined a cluster and told of the others")
+        line("\nConfidence, fitted to four fifths of the questions that joined a cluster, and measured on the others")
         table(
             ["confidence", "questions#", "mean#", "right#"],
             [

@@ -124,7 +124,7 @@ def _print(outlook: Outlook, migration: Migration) -> None:
         )
     else:
         print_line("no live question came to compare the models on")
-    print_line(f"{len(merges):,} pairs of clusters would merge, {len(splits):,} clusters hold what it tells apart")
+    print_line(f"{len(merges):,} pairs of clusters would merge, {len(splits):,} clusters hold what it separates")
     rows = [[f"c{one} + c{other}", *_texts(migration, one, other)] for one, other in merges[:_EXAMPLES]]
     rows += [[f"c{one} ({score:.3f})", *_texts(migration, one), ""] for one, score in splits[:_EXAMPLES]]
     if rows:

@@ -49,7 +49,7 @@ def restore(
         bool,
         typer.Option(
             "--give-up",
-            help="Retire clusters that neither Redis nor the cluster topic can tell.",
+            help="Retire clusters that neither Redis nor the cluster topic can restore.",
         ),
     ] = False,
     adopt: Annotated[

@@ -27,7 +27,7 @@ def serve(config: ConfigOption = None, set_: SetOption = None) -> None:
 
 
 def serve_token(
-    name: Annotated[str, typer.Argument(help="Whose token it is: operations tell this name.")],
+    name: Annotated[str, typer.Argument(help="Owner of the token, the actor of operations.")],
     role: Annotated[RoleName, typer.Option(help="What it allows.")] = "viewer",
     namespace: Annotated[
         list[str] | None, typer.Option(help="A namespace that it is for; may be repeated. Default: all.")

@@ -45,7 +45,7 @@ def train(
     max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of a text that are trained on.")] = 384,
     pairs_per_group: Annotated[int, typer.Option(min=1, help="Most pairs drawn from one group.")] = 64,
     hard_negatives: Annotated[
-        int, typer.Option(min=0, max=16, help="Near texts of other groups that are told apart from each pair.")
+        int, typer.Option(min=0, max=16, help="Near texts of other groups as negatives of each pair.")
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Draws what is held out, the pairs and their order.")] = 0,
     compared: Annotated[int, typer.Option(min=100, help="Most held-out questions that are compared.")] = 2_000,

@@ -41,7 +41,7 @@ _CHANNELS: dict[Role, _Channel] = {
         ("send",),
     ),
     "cluster": _Channel(
-        "The latest state of each cluster; a record without a value tells that the cluster is retired.",
+        "The latest state of each cluster; a record without a value means that the cluster is retired.",
         (
             _Message("cluster-state", "cluster-state", _CLUSTER_KEY),
             _Message("namespace-state", "namespace-state", _NAMESPACE_KEY),
@@ -81,7 +81,7 @@ def asyncapi_document(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "questream",
             "version": version("questream"),
-            "description": "Operations are told as questream sees them: what it sends is there for others to receive. "
+            "description": "Operations are from questream's point of view: others receive what it sends. "
             "Read with `isolation.level = read_committed`; fields are added without a new `schema_version`.",
         },
         "defaultContentType": "application/json",

@@ -302,7 +302,7 @@ class _Server:
                 started = time.perf_counter()
                 send([Outgoing(settings.kafka.output_topic, None, _decision(self._namespace, at), ())])
                 if not arrived.acquire(timeout=_ANSWER_SECONDS):
-                    raise QuestreamError("a decision was not told")
+                    raise QuestreamError("a decision was not shown")
                 seconds.append(time.perf_counter() - started)
         return _figures("a decision, from its sending on", seconds, None, 0)
 

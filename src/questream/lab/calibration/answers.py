@@ -170,9 +170,9 @@ class Inquiry:
     def _one_sided(self) -> tuple[str, ...]:
         name = self._sweep.dial.name
         if all(self.answers.values()):
-            return (f"every answer was yes: they tell that the {name} may be lower, not how low",)
+            return (f"every answer was yes: the {name} may be lower, by an unknown amount",)
         if not any(self.answers.values()):
-            return (f"every answer was no: they tell that the {name} must be higher, not how high",)
+            return (f"every answer was no: the {name} must be higher, by an unknown amount",)
         return ()
 
     def _information(self) -> Floats:

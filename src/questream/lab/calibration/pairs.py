@@ -47,7 +47,7 @@ def pair_stream(pairs: Sequence[LabelledPair], background: Sequence[str] = (), s
     """
     same = np.array([pair.same for pair in pairs], bool)
     if len(pairs) < FEWEST_PAIRS:
-        raise QuestreamError(f"{len(pairs)} labelled pairs are too few to tell: {FEWEST_PAIRS} at least")
+        raise QuestreamError(f"{len(pairs)} labelled pairs are too few: {FEWEST_PAIRS} at least")
     useful = sum(pair.same and pair.text_a != pair.text_b for pair in pairs)
     if useful < FEWEST_SAME:
         raise QuestreamError(

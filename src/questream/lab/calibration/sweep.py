@@ -100,7 +100,7 @@ def grid_of(rules: Rules, granularity: Granularity | None = None) -> tuple[float
 def require_enough(questions: int) -> None:
     """Raise QuestreamError where so few questions tell nothing of a stream."""
     if questions < FEWEST_QUESTIONS:
-        raise QuestreamError(f"{questions} questions are too few to tell: {FEWEST_QUESTIONS} at least")
+        raise QuestreamError(f"{questions} questions are too few: {FEWEST_QUESTIONS} at least")
 
 
 def has_levels(rules: Rules) -> bool:

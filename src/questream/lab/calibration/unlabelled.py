@@ -27,16 +27,16 @@ _FEWEST_ALONE = 0.15
 # Below, intents are no more clearly told apart than issues of which hardly two are one.
 _CLEAR_MODULARITY = 0.65
 _UNKNOWN = (
-    "nothing in a sample tells whether questions of one intent belong together or only those that ask the same:"
-    " --ask 40 tells, or give --granularity"
+    "a sample does not show whether questions of one intent belong together or only those that ask the same:"
+    " use --ask 40, or give --granularity"
 )
 _UNCLEAR = (
-    "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
+    "the sample falls into no clear groups and may hold hardly any duplicates: use --ask 40, or give --granularity"
 )
 _WIDTH_OF_INTENTS = (
-    "how wide your team wants an intent no sample tells, and one of duplicates has none to find: --ask 40 tells"
+    "a sample does not show how wide your team wants an intent, and one of duplicates has none: use --ask 40"
 )
-_WIDTH_OF_TOPICS = "nothing in a sample tells which of its groups are one topic: --ask 40 tells"
+_WIDTH_OF_TOPICS = "a sample does not show which of its groups are one topic: use --ask 40"
 
 
 def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> Proposal:
@@ -50,7 +50,7 @@ def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THR
     Raises ValueError for fewer than 100 vectors, or no thresholds.
     """
     if len(vectors) < FEWEST_QUESTIONS:
-        raise ValueError(f"{len(vectors)} questions are too few to tell: {FEWEST_QUESTIONS} at least")
+        raise ValueError(f"{len(vectors)} questions are too few: {FEWEST_QUESTIONS} at least")
     if not thresholds:
         raise ValueError("thresholds is empty")
     rules = Rules(thresholds[0], thresholds[0])
@@ -62,14 +62,14 @@ def propose_unlabelled(
 ) -> Proposal:
     """A threshold from the sample alone, which was clustered under `rules` at all thresholds of the grid.
 
-    With a `granularity` its own threshold, since nothing in a sample tells how fine duplicates are wanted; without one
+    With a `granularity` its own threshold, since a sample does not show how fine duplicates are wanted; without one
     `question` where the sample is clearly one of duplicates, else as a guess that is not known what `propose_intents`
     finds: questions about one subject look like intents, whichever are wanted together.
     Raises QuestreamError for fewer than 100 questions.
     """
     require_enough(swept.questions)
     if granularity is not None:
-        remark = f"a sample does not tell how fine a {granularity} is: this is its own threshold; answers tell more"
+        remark = f"a sample does not show how fine a {granularity} is: this is its own threshold; answers show more"
         return _propose_named(swept, vectors, granularity, remark)
     if has_levels(rules) and is_of_duplicates(swept):
         remark = "questions of this sample have a near one or none at all, as where the same is asked in other words"
@@ -83,7 +83,7 @@ def propose_unlabelled(
 def propose_resolution(swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0) -> Proposal:
     """A guess from the sample alone: the resolution whose groups hold together best, of topics as of intents.
 
-    It is not known: nothing in a sample tells which of its questions and groups people would put together.
+    It is not known: a sample does not show which of its questions and groups people would put together.
     """
     found = propose_intents(swept, vectors, rules, false_join_cost)
     remarks = (*found.remarks, _WIDTH_OF_INTENTS) if swept.dial == dial_of("intent") else (_WIDTH_OF_TOPICS,)

@@ -26,7 +26,7 @@ _CONFIDENCE = 0.95
 
 
 class OneSidedPairs(QuestreamError):
-    """All pairs bear the same label, so that there is nothing to tell apart."""
+    """All pairs bear the same label, so that no threshold can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,9 @@ def pair_intervals(scores: ArrayLike, same: Sequence[bool], *, seed: int = 0) ->
 def require_both(same: Sequence[bool]) -> None:
     """Raises OneSidedPairs if the labels are not of both kinds."""
     if not any(same):
-        raise OneSidedPairs("no pair is labelled 1 (the same question): there is nothing to tell apart")
+        raise OneSidedPairs("no pair is labelled 1 (the same question): a threshold needs pairs of both labels")
     if all(same):
-        raise OneSidedPairs("no pair is labelled 0 (different questions): there is nothing to tell apart")
+        raise OneSidedPairs("no pair is labelled 0 (different questions): a threshold needs pairs of both labels")
 
 
 class _Rows:

@@ -124,7 +124,7 @@ def check_group(patient: Patient) -> Iterator[Finding]:
             text = f"the right to READ group {group_id} is missing"
             yield Finding("consumer group", "fail", text, "grant it with an ACL")
         case None:
-            yield Finding("consumer group", "ok", f"{group_id}; the broker does not tell the rights to it")
+            yield Finding("consumer group", "ok", f"{group_id}; the broker does not report the rights to it")
 
 
 def check_producing(patient: Patient) -> Iterator[Finding]:
@@ -156,7 +156,7 @@ def check_record_clock(patient: Patient) -> Iterator[Finding]:
         newest = patient.kafka.newest_timestamp([Partition(topic, number) for number in range(found.partitions)])
     except (KafkaUnavailable, KafkaRefused):
         # Brokers before 3.0 do not know the question, the embedded one closes the connection.
-        yield Finding("clock of records", "ok", "the broker does not tell")
+        yield Finding("clock of records", "ok", "the broker does not report it")
         return
     if newest < 0:
         yield Finding("clock of records", "ok", "no record yet")

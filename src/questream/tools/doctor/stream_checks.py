@@ -70,7 +70,7 @@ def check_held_back(patient: Patient) -> Iterator[Finding]:
             held = {p: count for p, count in _held_back(patient, partitions, before).items() if p in held}
     except (KafkaUnavailable, KafkaRefused):
         # The embedded broker does not know the question.
-        yield Finding("input held back", "ok", "the broker does not tell")
+        yield Finding("input held back", "ok", "the broker does not report it")
         return
     if held:
         yield Finding(
@@ -90,7 +90,7 @@ def check_settings_in_use(patient: Patient) -> Iterator[Finding]:
     store, namespace = _store(patient), settings.clusters.namespace
     noted, rules = store.note_settings(namespace, "", b"", GONE_SECONDS), store.rules(namespace)
     if not noted:
-        yield Finding("settings in use", "ok", "no worker of this namespace runs, or none that tells")
+        yield Finding("settings in use", "ok", "no worker of this namespace runs, or none that notes its settings")
         return
     worker, first = noted[0]
     differences = differences_of(settings_of(first), noted[1:], rules)

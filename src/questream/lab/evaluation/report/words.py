@@ -39,7 +39,7 @@ def pair_verdict(figures: PairFigures) -> list[str]:
         f"Among these pairs F1 is highest at {best.threshold:.3f}: {best.f1:.3f}, at the setting of"
         f" {worker.threshold:.3f} it is {worker.f1:.3f}. But {figures.metrics.same / figures.metrics.pairs:.0%} of them"
         " are the same, and of the pairs in a stream hardly any: what is best here may join too much there."
-        " Gold groups tell better where the threshold belongs.",
+        " Gold groups show better where the threshold belongs.",
     ]
 
 
