@@ -424,13 +424,13 @@ def test_several_intents_are_routed_by_keyboard_and_merged_with_the_mouse(site: 
         # The keys are the script's, which runs once the page is there.
         expect(page.locator("html.scripted")).to_be_attached()
         page.keyboard.press("u")
-        expect(page.get_by_role("heading", name="Take operations")).to_be_visible()
+        expect(page.get_by_role("heading", name="Undo operations")).to_be_visible()
         for name in chosen:
             expect(page.get_by_role("listitem").filter(has_text=name)).to_contain_text("intent-team → none")
         page.get_by_label("Why").focus()
         page.keyboard.type("wrong team")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("status")).to_contain_text("It was taken back. These are operations")
+        expect(page.get_by_role("status")).to_contain_text("It was undone. These are operations")
         named = store.levels("default").named
         assert [named.get(parse_node(name), (None, None))[1] for name in chosen] == [None, None]
         assert [one.reason for one in store.operations("default", 2)] == ["wrong team"] * 2
@@ -438,8 +438,8 @@ def test_several_intents_are_routed_by_keyboard_and_merged_with_the_mouse(site: 
         page.get_by_label("Label", exact=True).fill("Both of them")
         page.get_by_role("button", name="Save").click()
         page.get_by_role("link", name="Undo all").click()
-        page.get_by_role("button", name="Take back").click()
-        expect(page.get_by_role("status")).to_contain_text("It was taken back. These are operations")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("It was undone. These are operations")
         assert not any(name in store.levels("default").named for name in map(parse_node, chosen))
         # The tree has the same intents, once their topics are open.
         page.goto("/n/default/levels")
@@ -471,7 +471,7 @@ def test_a_threshold_is_previewed_by_a_viewer_and_set_by_an_operator(site: Site,
         page.get_by_role("button", name="Set it").click()
         expect(page.get_by_role("status")).to_contain_text("The rule was set.")
         wait_until(lambda: site.stream.store().rules("default").threshold == 0.71, "the rule is set")
-        page.get_by_role("button", name="Leave the threshold").click()
+        page.get_by_role("button", name="Use the threshold").click()
         expect(page.get_by_text("People have set no rule")).to_be_visible()
 
 
@@ -499,15 +499,15 @@ def test_a_merge_is_previewed_taken_back_and_made_again_on_the_page(site: Site, 
         )
         expect(page.get_by_role("list", name="Questions that would move")).to_contain_text(f"c{survivor} → c{gone}")
         page.get_by_label("Why").fill("no koalas here")
-        page.get_by_role("button", name="Take back").click()
-        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("It was undone")
         assert sizes() == [1, 1]
         history = page.get_by_role("region", name="What people decided")
         expect(history).to_contain_text("by anna: no koalas here")
         history.get_by_role("link", name="Undo").first.click()
         expect(page.get_by_text("would go elsewhere")).to_be_visible()
-        page.get_by_role("button", name="Take back").click()
-        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("It was undone")
         assert sorted(one or 0 for one in sizes())[-1] == 2
     with logged_in(site, browser, "vera") as page:
         page.goto(f"/n/default/clusters/c{survivor}")
@@ -527,19 +527,19 @@ def test_a_cluster_is_pinned_muted_resolved_and_represented_on_the_page(site: Si
         for button, back in (("Pin", "Unpin"), ("Mute", "Unmute"), ("Resolve", "Reopen")):
             page.get_by_role("link", name=button, exact=True).click()
             expect(page.get_by_role("heading", name=f"{button} c{number}")).to_be_visible()
-            page.get_by_role("button", name="Do it").click()
+            page.get_by_role("button", name="Apply").click()
             expect(page.get_by_role("status")).to_contain_text("This is operation")
             expect(page.get_by_role("link", name=back, exact=True)).to_be_visible()
         state = store.cluster("default", number)
         assert state is not None
         assert (state.ruling.pinned, state.ruling.muted, state.ruling.resolved_size) == (True, True, 1)
         page.get_by_role("link", name="Represent by: Do hedgehogs").click()
-        page.get_by_role("button", name="Do it").click()
-        expect(page.get_by_role("status")).to_contain_text("stands for it")
+        page.get_by_role("button", name="Apply").click()
+        expect(page.get_by_role("status")).to_contain_text("represents the cluster")
         expect(page.get_by_role("region", name="What people decided")).to_contain_text("represent by anna")
         page.get_by_role("status").get_by_role("link", name="Undo").click()
-        page.get_by_role("button", name="Take back").click()
-        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("It was undone")
 
 
 def test_questions_are_moved_to_another_cluster_and_back_on_the_page(site: Site, browser: Browser) -> None:
@@ -556,13 +556,13 @@ def test_questions_are_moved_to_another_cluster_and_back_on_the_page(site: Site,
         expect(page.get_by_role("heading", name=f"Move 1 question of c{birds} to c{museum}")).to_be_visible()
         expect(page.get_by_role("list", name="Questions that would move")).to_contain_text(f"c{birds} → c{museum}")
         page.get_by_label("Why").fill("it is a museum's bird")
-        page.get_by_role("button", name="Do it").click()
-        expect(page.get_by_role("status")).to_contain_text("goes there from now on")
+        page.get_by_role("button", name="Apply").click()
+        expect(page.get_by_role("status")).to_contain_text("go there from now on")
         (moved,) = store.operations("default", 1)
         assert (moved.kind, moved.actor, moved.reason) == ("move", "anna", "it is a museum's bird")
         page.get_by_role("status").get_by_role("link", name="Undo").click()
-        page.get_by_role("button", name="Take back").click()
-        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("It was undone")
     (taken_back,) = store.operations("default", 1)
     assert taken_back.undoes == moved.number
 
@@ -623,8 +623,8 @@ def test_a_cluster_that_looks_like_two_is_suggested_and_split_on_the_page(site: 
         )
         row.get_by_role("link", name="Split").click()
         expect(page.get_by_role("list", name="Questions that would move")).to_be_visible()
-        page.get_by_role("button", name="Do it").click()
-        expect(page.get_by_role("status")).to_contain_text("a cluster of their own")
+        page.get_by_role("button", name="Apply").click()
+        expect(page.get_by_role("status")).to_contain_text("are a new cluster")
         page.goto("/n/default/suggestions?kind=split")
         expect(row).to_have_count(0)
     cli = questream("suggestions", "list", "--kind=split", "--json", *arguments_of(site))
@@ -657,9 +657,9 @@ def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Brows
         # What is previewed on a page of its own is shown again as well.
         for page in (one, other):
             page.goto("/n/default/decide?op=pin&c=c7")
-        one.get_by_role("button", name="Do it").click()
+        one.get_by_role("button", name="Apply").click()
         expect(one.get_by_role("status")).to_contain_text("It never merges automatically.")
-        other.get_by_role("button", name="Do it").click()
+        other.get_by_role("button", name="Apply").click()
         expect(other.get_by_role("alert")).to_contain_text("Somebody changed")
 
 
@@ -824,11 +824,11 @@ def test_a_question_is_rejected_on_the_page_by_who_may(site: Site, browser: Brow
 
         def is_rejected() -> bool:
             page.goto(f"/n/default/clusters/{cluster}?order=doubtful")
-            for next_step in (page.get_by_role("link", name="Not this one"), page.get_by_role("button", name="Do it")):
+            for next_step in (page.get_by_role("link", name="Not this one"), page.get_by_role("button", name="Apply")):
                 if next_step.first.is_visible():
                     with page.expect_navigation():
                         next_step.first.click()
-            return page.get_by_role("status").filter(has_text="joins no more").is_visible()
+            return page.get_by_role("status").filter(has_text="no longer join").is_visible()
 
         wait_until(is_rejected, "questions and model are read, and the question is rejected")
     (newest,) = site.stream.store().operations("default", 1)
@@ -898,13 +898,13 @@ def test_each_operation_is_done_with_the_mouse_and_by_keyboard(site: Site, brows
         for op in ("Pin", "Unpin", "Mute", "Unmute", "Resolve", "Reopen"):
             page.goto(here)
             act(page, way, "link", op)
-            confirm("Do it", op.lower())
+            confirm("Apply", op.lower())
         for words, kind in (("Represent", "represent"), ("Not this one", "reject")):
             page.goto(here)
             act(page, way, "link", re.compile(f"^{words}.*{told[0]}"))
-            confirm("Do it", kind)
+            confirm("Apply", kind)
             act(page, way, "link", "Undo")
-            confirm("Take back", "undo")
+            confirm("Undo", "undo")
         for button, kind in (("Not these", "reject"), ("Split off", "split"), ("Move", "move")):
             page.goto(here)
             box = page.get_by_role("checkbox", name=f"Select: {question}", exact=True)
@@ -916,26 +916,26 @@ def test_each_operation_is_done_with_the_mouse_and_by_keyboard(site: Site, brows
             if kind == "move":
                 fill(page, way, "Move to the cluster", other)
             act(page, way, "button", button)
-            confirm("Do it", kind)
+            confirm("Apply", kind)
             act(page, way, "link", "Undo")
-            confirm("Take back", "undo")
+            confirm("Undo", "undo")
         page.goto(here)
         fill(page, way, "Another cluster", other)
         act(page, way, "button", "Keep apart")
-        confirm("Do it", "separate")
+        confirm("Apply", "separate")
         act(page, way, "link", "Undo")
-        confirm("Take back", "undo")
+        confirm("Undo", "undo")
         page.goto(here)
         fill(page, way, "Another cluster", other)
         act(page, way, "button", "Merge")
         confirm("Merge", "merge")
         page.goto(here)
         act(page, way, "link", f"Take apart {other}")
-        confirm("Take back", "unmerge")
+        confirm("Undo", "unmerge")
         page.goto(here)
         fill(page, way, "Move to the intent, or to one of its own: own", "own")
         act(page, way, "button", "Move to intent")
-        confirm("Do it", "move")
+        confirm("Apply", "move")
         for button, field, value, kind in (
             ("Pin", None, "", "pin"),
             ("Unpin", None, "", "unpin"),
@@ -946,23 +946,23 @@ def test_each_operation_is_done_with_the_mouse_and_by_keyboard(site: Site, brows
             if field is not None:
                 fill(page, way, field, value)
             act(page, way, "button", button)
-            confirm("Do it", kind)
+            confirm("Apply", kind)
             # What is pinned is let go by the next one.
             if kind != "pin":
                 act(page, way, "link", "Undo")
-                confirm("Take back", "undo")
+                confirm("Undo", "undo")
         page.goto(f"/n/default/levels/{intent}")
         fill(page, way, "Label", f"intent of {way}")
         confirm("Save", "label")
         page.goto(f"/n/default/levels/{intent}")
         fill(page, way, "Merge with the intent", next_intent)
         act(page, way, "button", "Merge")
-        confirm("Do it", "merge")
+        confirm("Apply", "merge")
         act(page, way, "link", "Undo")
-        confirm("Take back", "undo")
+        confirm("Undo", "undo")
         page.goto(here)
         act(page, way, "link", "Erase texts")
-        box = page.get_by_role("checkbox", name="It is meant")
+        box = page.get_by_role("checkbox", name="I understand")
         if way == "mouse":
             box.check()
         else:
@@ -974,7 +974,7 @@ def test_each_operation_is_done_with_the_mouse_and_by_keyboard(site: Site, brows
         act(page, way, "button", "Preview")
         confirm("Set it for all workers", "rules")
         act(page, way, "link", "Undo")
-        confirm("Take back", "undo")
+        confirm("Undo", "undo")
     assert {"label", "merge", "unmerge", "separate", "pin", "unpin", "mute", "unmute", "resolve", "reopen"} < set(done)
     assert {"represent", "reject", "move", "split", "forget", "rules", "undo"} < set(done)
 

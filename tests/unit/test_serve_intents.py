@@ -107,7 +107,7 @@ def test_the_page_previews_imports_and_exports_lines_of_a_file(shop: MemoryStore
     done = client.post(PAGE, data={**fields, "lines": lines.replace("\n", "\r\n")})
     assert (done.status_code, done.headers["location"]) == (303, f"{PAGE}?done=intents&operation=1")
     shown = client.get(done.headers["location"]).text
-    assert "They are imported. This is operation 1." in shown
+    assert "The intents were imported. This is operation 1." in shown
     rows = list(csv.DictReader(io.StringIO(client.get(f"{PAGE}/file.csv").text)))
     assert [(row["name"], row["route"], row["examples"]) for row in rows] == [
         ("Lost card", "security", text) for text in EXAMPLES[:2]

@@ -237,7 +237,11 @@ def test_an_operator_names_an_intent_by_the_form_of_the_page(shop: MemoryStore) 
     assert len(shop.operations("shop", 9)) == 1
     # Somebody else's name is shown before it is overwritten.
     late = client.post("/n/shop/levels/i1", data=fields | {"id": "other", "label": "Late", "route": ""})
-    assert (late.status_code, "Somebody named it" in late.text, 'value="Delivery"' in late.text) == (409, True, True)
+    assert (late.status_code, "computed again" in late.text, 'value="Delivery"' in late.text) == (
+        409,
+        True,
+        True,
+    )
     assert len(shop.operations("shop", 9)) == 1
     bad = client.post("/n/shop/levels/i1", data={**fields, "seen": hidden(late.text, "seen"), "label": "two\nlines"})
     assert bad.status_code == 422
@@ -336,7 +340,7 @@ def test_several_intents_or_topics_are_labelled_and_routed_at_once(shop: MemoryS
     assert one.headers["location"] == "/n/shop/levels/t1?done=label&count=1&of=topic&operation=5"
     assert 'href="/n/shop/undo/5"' in client.get(one.headers["location"]).text
     looked = client.get("/n/shop/undo/3.4").text
-    assert ("Take operations 3, 4 back" in looked, looked.count("<bdi>team</bdi> → <bdi>none</bdi>")) == (True, 2)
+    assert ("Undo operations 3, 4" in looked, looked.count("<bdi>team</bdi> → <bdi>none</bdi>")) == (True, 2)
     done = client.post("/n/shop/undo/3.4", data=fields_of(looked))
     assert done.headers["location"] == "/n/shop/levels?done=undo&operation=6.7"
     named = shop.levels("shop").named
@@ -520,7 +524,7 @@ def test_the_page_of_an_intent_previews_what_people_decide_of_it(shop: MemorySto
     assert "kept in none → i1" in shown
     assert shop.operations("shop", 9) == []
     answer = do(op="move", ids="c3", target_id="i1")
-    assert "It is decided. This is operation 1." in client.get(answer.headers["location"]).text
+    assert "The change was applied. This is operation 1." in client.get(answer.headers["location"]).text
     assert do(op="move", ids="c3", target_id="own", keep=" ").status_code == 303
     do(op="pin", level_id="i1")
     client.get(decide, params={"op": "separate", "level_id": "i1", "other_id": "i2"})

@@ -297,14 +297,14 @@ def test_the_page_merges_and_shows_first_what_becomes_of_it() -> None:
     assert 'href="/n/shop/undo/1.2">Undo all</a>' in client.get(done.headers["location"]).text
     # Nothing of it is done while it is only looked at; then both merges are taken back, the last one first.
     looked = client.get("/n/shop/undo/1.2").text
-    assert "Take operations 1, 2 back" in looked
+    assert "Undo operations 1, 2" in looked
     assert looked.index('href="/n/shop/clusters/c1"') > 0
     assert looked.index('href="/n/shop/clusters/c3"') > 0
     fields = {**fields_of(looked), "reason": ["a mistake"]}
     for _ in range(2):
         done = client.post("/n/shop/undo/1.2", data=fields)
         assert done.headers["location"] == "/n/shop/clusters?done=undo&operation=3.4"
-    assert "It was taken back. These are operations 3, 4." in client.get(done.headers["location"]).text
+    assert "It was undone. These are operations 3, 4." in client.get(done.headers["location"]).text
     assert [(one.undoes, one.reason) for one in store.operations("shop", 2)] == [(1, "a mistake"), (2, "a mistake")]
     assert [state.size for state in store.summaries("shop")] == [4, 3, 2, 1]
 
@@ -319,7 +319,7 @@ def test_a_preview_of_undos_says_once_what_they_leave_as_it_is(numbers: str, mon
     monkeypatch.setattr("questream.server.asking.joined_questions", lambda *_: Joined(unknown=why))
     page = client.get(f"/n/shop/undo/{numbers}").text
     assert page.count(why) == 1
-    assert ("each is shown as if it were the only one" in page) is (numbers == "1.2")
+    assert ("each preview is for it alone" in page) is (numbers == "1.2")
 
 
 def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> None:
@@ -329,7 +329,7 @@ def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> No
         operate(client, op="label", cluster_id=name, label="x")
     client.post(f"{OPERATIONS}/2/undo", json={})
     page = client.get("/n/shop/undo/3.2.1.3").text
-    assert "Take operations 1, 3 back" in page
+    assert "Undo operations 1, 3" in page
     # Meanwhile somebody names one of them again: the other has been taken back by then, and the page says so.
     fields = fields_of(page) | {"seen": [""]}
     operate(client, op="label", cluster_id="c1", label="y")
@@ -338,7 +338,7 @@ def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> No
     # What was done by then is a page away.
     where = "/n/shop/clusters/c3?done=undo&operation=6"
     assert f'href="{where.replace("&", "&amp;")}">operation 6, which took 3 back' in refused.text
-    assert "It was taken back. This is operation 6." in client.get(where).text
+    assert "It was undone. This is operation 6." in client.get(where).text
     assert [state.label for state in store.summaries("shop")] == ["y", None, None, None]
     for wrong in ("0", "1.", "x", "1.2.3.", ".".join(["1"] * 51)):
         assert client.get(f"/n/shop/undo/{wrong}").status_code == 422, wrong
@@ -443,7 +443,7 @@ def test_what_somebody_changed_since_the_preview_of_an_undo_is_shown_first(path:
         ("mute", "muted", lambda state: state.ruling.muted),
         ("resolve", "open → resolved", lambda state: state.ruling.resolved_size is not None),
         ("separate&c=c2", "kept apart", lambda state: bool(state.ruling.separations)),
-        ("forget", "Nobody can take that back", lambda state: state.representative is None),
+        ("forget", "This cannot be undone", lambda state: state.representative is None),
     ],
     ids=["pin", "mute", "resolve", "separate", "forget"],
 )

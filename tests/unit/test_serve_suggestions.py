@@ -219,7 +219,7 @@ def test_large_clusters_without_a_label_are_suggested_until_they_are_named_or_di
     for _ in range(2):
         answered = client.post("/n/shop/suggestions/dismiss", data=fields)
         assert answered.headers["location"] == "/n/shop/suggestions?kind=name&done=dismiss&operation=1"
-    assert "It is suggested no more. This is operation 1." in client.get(answered.headers["location"]).text
+    assert "The suggestion was dismissed. This is operation 1." in client.get(answered.headers["location"]).text
     assert found() == ["c2", "c3"]
     body = {"op": "dismiss", "cluster_id": "c2", "suggestion": "name", "reason": "too mixed"}
     done = client.post("/api/v1/namespaces/shop/operations", json=body).json()

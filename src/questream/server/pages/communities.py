@@ -27,11 +27,11 @@ _TITLES = {
     "unpin": "Unpin {one}",
 }
 _MEANINGS = {
-    "move": "They stay there, whenever intents and topics are found anew.",
-    "merge": "They stay one, whenever intents and topics are found anew.",
-    "separate": "They are never one, and what is in each stays there.",
-    "pin": "What is in it stays in it.",
-    "unpin": "What is in it may be found elsewhere.",
+    "move": "They stay there in every later run of intents and topics.",
+    "merge": "They stay one in every later run of intents and topics.",
+    "separate": "They are never merged, and what each contains stays there.",
+    "pin": "What it contains stays in it.",
+    "unpin": "What it contains may move elsewhere in a later run.",
 }
 
 Text = Annotated[str, Query(max_length=2000)]
@@ -93,7 +93,7 @@ def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = 
         action=f"{request.url.path}?{request.url.query}",
         title=_title(asked),
         meaning=_MEANINGS[asked.op],
-        verb="Do it",
+        verb="Apply",
         back=f"/n/{scope.namespace}/levels",
         about=named_in(asked),
         changed=changed,

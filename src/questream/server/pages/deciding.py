@@ -40,22 +40,22 @@ _TITLES: dict[QuestionOp | ClusterOp, str] = {
     "resolve": "Resolve {one}",
     "reopen": "Reopen {one}",
     "separate": "Keep {one} and {other} apart",
-    "represent": "Let this question stand for {one}",
+    "represent": "Represent {one} by this question",
     "forget": "Erase the texts of {one}",
 }
 _MEANINGS: dict[QuestionOp | ClusterOp, str] = {
-    "reject": "What is nearer to it than to the others joins this cluster no more.",
-    "move": "What is nearer to it than to the others goes where it goes, from the next question on.",
-    "split": "They become a cluster of their own, and what is nearer to them joins that.",
+    "reject": "Questions nearer to it than to the others no longer join this cluster.",
+    "move": "Later questions nearer to it than to the others go to the same cluster.",
+    "split": "They become a new cluster, which later questions nearer to them join.",
     "pin": "No automatic merge joins it to another.",
     "unpin": "It may merge automatically again.",
     "mute": "It raises no events.",
     "unmute": "It raises events again.",
-    "resolve": "What it is about is dealt with; it returns with the next question.",
-    "reopen": "What it is about is not dealt with.",
-    "separate": "They never merge, nor does what they become; they are suggested no more.",
+    "resolve": "The cluster is marked as dealt with, until its next question.",
+    "reopen": "The cluster is no longer marked as dealt with.",
+    "separate": "They, and the survivors of their merges, never merge; they are no longer suggested.",
     "represent": "It is shown in lists and in the published state of the cluster.",
-    "forget": "Its questions, and those of what became part of it, are shown no more. Nobody can take that back.",
+    "forget": "The texts of its questions, and of clusters merged into it, are erased. This cannot be undone.",
 }
 
 router = APIRouter()
@@ -135,7 +135,7 @@ def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = Fals
         # What is said of a cluster as a whole moves no question.
         looked_at=LOOKED_AT if asked.op in get_args(QuestionOp) else 0,
         meaning=_MEANINGS[asked.op],
-        verb="Erase for ever" if asked.op == "forget" else "Do it",
+        verb="Erase for ever" if asked.op == "forget" else "Apply",
         is_final=asked.op == "forget",
         back=f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}",
         about=asked.named,
