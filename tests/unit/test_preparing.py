@@ -212,6 +212,12 @@ def test_what_is_said_of_the_mail_itself_is_left_out_wherever_it_stands(said: st
         assert without_frame(mail) == QUESTION
 
 
+@pytest.mark.parametrize("word", ["9f86d081884c7d65" * 4, "donaudampf" * 7], ids=["fingerprint", "long word"])
+def test_a_fingerprint_and_a_long_word_are_no_picture(word: str) -> None:
+    asked = f"What is this?\n{word}\nIt stands in a log."
+    assert without_frame(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
+
+
 def test_what_a_field_of_a_form_says_is_kept() -> None:
     assert without_frame("Name: Anna\nEmail: a@x.example\nMessage: roaming fee\n\nThanks\nAnna") == "roaming fee"
 

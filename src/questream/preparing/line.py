@@ -23,8 +23,8 @@ _RULE = re.compile(r"[-_=*~#\u2014\u2500]{5,}")
 _UNSEEN = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad")
 _UNSEEN_AROUND = "".join(_UNSEEN) + " \t\r\xa0"
 _ENCODED_CHARACTERS = 60
-# Base64 is put in lines of 60 to 76 characters, the last of which is shorter.
-_ENCODED = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+# Base64 is put in lines of 60 to 76 characters, the last of which is shorter. A fingerprint has letters of one case.
+_ENCODED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=\D*\d)[A-Za-z0-9+/]+={0,2}")
 _ENCODED_END = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _RULES = frozenset("-_=*~#\u2014\u2500")
 _DASHES = re.compile(r"--+|__+|\u2014")
