@@ -20,7 +20,7 @@ LINTED := .cache/lint.log
 # Without --only-binary a package that has no wheel here would be built with tools that no hash pins.
 # The comparisons have one that has a wheel nowhere.
 UNBUILT := --no-binary drain3
-INSTALL := $(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode --only-binary :all:
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --require-hashes --only-binary :all:
 
 # Where it is set, importing sentence-transformers costs 20 s every time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -56,6 +56,9 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(INSTALL) -r requirements.lock
 	@echo "[3/3] questream"
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@# Python compiles what is imported for the first time: here, not while somebody waits for the first model. Three
+	@# quarters of what the packages hold nobody imports.
+	@$(BIN)/python -c 'import sentence_transformers'
 	@touch $@
 	@echo "Ready: 'make demo' shows it at work, 'make' lists the rest"
 
