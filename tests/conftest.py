@@ -28,6 +28,8 @@ from tests.kit.servers import (
 )
 
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
+
     from questream.encoder import Encoder
 
 Built = TypeVar("Built")
@@ -90,6 +92,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--costs"):
         config.pluginmanager.register(costs)
+
+
+# Without the plugin for parallel runs nobody knows this hook.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """A parallel run by files gives some of them to one process."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.kit.together import FilesTogether
+
+    return FilesTogether(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

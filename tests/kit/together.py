@@ -1,0 +1,30 @@
+"""Which files a parallel run gives to one process: what they import takes longer than most of their tests."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadFileScheduling
+
+# Their tests import sentence-transformers in the process of the tests itself: six seconds of a processor.
+OF_THE_LIBRARY = frozenset(
+    f"tests/{name}"
+    for name in (
+        "integration/test_encoder_architectures.py",
+        "integration/test_encoder_bench.py",
+        "integration/test_encoder_kept.py",
+        "integration/test_encoder_minilm.py",
+        "integration/test_encoder_mpnet.py",
+        "integration/test_evaluation_minilm.py",
+        "integration/test_judge.py",
+        "integration/test_training.py",
+        "unit/test_cli_train.py",
+        "unit/test_judge.py",
+    )
+)
+
+
+class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
+    """One file to a process at a time, and those of `OF_THE_LIBRARY` to the same one, one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "sentence-transformers" if file in OF_THE_LIBRARY else file
