@@ -47,6 +47,10 @@ def intent(levels: Levels, cluster_id: int) -> Node:
     return levels.path(cluster_id)[1]
 
 
+def topic(levels: Levels, cluster_id: int) -> Node:
+    return levels.path(cluster_id)[2]
+
+
 def test_leaves_of_a_subject_are_one_intent() -> None:
     levels = regroup(leaves_of_subjects(), Levels(), RULES).levels
     intents = {number: intent(levels, number) for number in range(1, SUBJECTS * LEAVES_OF_EACH + 1)}
@@ -141,6 +145,29 @@ def test_a_leaf_changes_its_intent_for_a_clear_gain_alone() -> None:
     assert intent(regroup(slightly, levels, eager).levels, 1) == intent(levels, 2)
     assert intent(regroup(slightly, levels, RULES).levels, 1) == intent(levels, 1)
     assert intent(regroup(wholly, levels, RULES).levels, 1) == intent(levels, 2)
+
+
+def test_an_intent_changes_its_topic_for_twice_the_gain() -> None:
+    """What leaves 1 to 30 are to intents, intents of one leaf each are to topics."""
+    leaves = Leaves(leaves_of_subjects().ids, leaves_of_subjects().directions, np.ones(SUBJECTS * LEAVES_OF_EACH))
+    rules = LevelRules(resolutions=(1.0, 1.0), least_cosine=0.1)
+    own = {leaf(number): Node(1, number) for number in leaves.ids.tolist()}
+    intents, topics = regroup(leaves, Levels(), rules).levels, regroup(leaves, Levels(), rules, own).levels
+    partly, wholly = (pull(leaves, 0, 1, share) for share in (1.6, 3.0))
+    assert intent(regroup(partly, intents, rules).levels, 1) == intent(intents, 2)
+    assert topic(regroup(partly, topics, rules, own).levels, 1) == topic(topics, 1)
+    assert topic(regroup(wholly, topics, rules, own).levels, 1) == topic(topics, 2)
+
+
+@pytest.mark.parametrize(("inertia", "stays"), [(0.2, True), (0.0, False)])
+def test_what_would_stand_alone_stays_in_its_topic_but_not_in_its_intent(inertia: float, stays: bool) -> None:
+    apart = Leaves(np.arange(1, 5), np.eye(4, 8, dtype=np.float32), np.ones(4))
+    parents = {leaf(1): Node(1, 1), leaf(2): Node(1, 1), leaf(3): Node(2, 2), leaf(4): Node(2, 2)}
+    rules = LevelRules(RULES.resolutions, inertia=inertia)
+    levels = regroup(apart, Levels({**parents, Node(1, 1): Node(2, 1)}, (2, 3)), rules).levels
+    intents, topics = ([of(levels, number) for number in (1, 2, 3, 4)] for of in (intent, topic))
+    assert len(set(intents)) == 4
+    assert topics == [Node(2, 1), Node(2, 1), Node(2, 2), Node(2, 2)] if stays else len(set(topics)) == 4
 
 
 def test_intents_that_become_one_leave_an_id_that_leads_to_the_larger() -> None:

@@ -8,7 +8,8 @@ leaves. They are computed over centroids, from time to time, each run beginning 
 - The communities of a level are those of `level_graph.py`, beginning from the former ones, at the level's resolution.
 - A community has the id of the former one with which it shares most questions.
 
-What has no ties, or none that hold, stands alone: it is its own intent, its own topic, without a row anywhere.
+What has no ties, or none that hold, stands alone: it is its own intent, its own topic, without a row anywhere. What
+has been in a topic leaves it for another alone.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class LevelRules:
     nodes they are taken for less.
 
     A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. `inertia` is the share of a
-    node's ties that a change of its community has to gain. A new leaf goes where the `voters` nearest leaves are.
+    leaf's ties that a change of its intent has to gain; an intent's change of its topic has to gain twice that. A new
+    leaf goes where the `voters` nearest leaves are.
     """
 
     resolutions: tuple[float, float] = (24.0, 8.0)
@@ -200,7 +202,6 @@ def regroup(
         max([following, *(into.number + 1 for into in kept.values() if into.level == level)])
         for level, following in enumerate(former.next_numbers, start=1)
     ]
-    ties = TieRules(rules.neighbours, rules.least_cosine, rules.inertia)
     nodes = [leaf(number) for number in ids]
     of_leaf = np.arange(len(ids))
     leaf_sizes = leaves.sizes[order]
@@ -212,7 +213,10 @@ def regroup(
         kept_in = np.array([kept[node].number if node in kept else 0 for node in nodes], np.int64).reshape(-1)
         former_of = np.where(kept_in > 0, kept_in, former_of)
         new = np.bincount(of_leaf, ~is_new, len(nodes)) == 0
+        ties = TieRules(rules.neighbours, rules.least_cosine, rules.inertia * level)
         found = LevelGraph(unit, sizes, former_of, kept_in, new, resolution, ties).communities()
+        if level > 1 and rules.inertia > 0.0:
+            found = _accompanied(found, former_of)
         named = _name(found, former_of, level, next_numbers[level - 1])
         next_numbers[level - 1] = max([next_numbers[level - 1], *(node.number + 1 for node in named.values())])
         for row, community in enumerate(found.tolist()):
@@ -283,6 +287,16 @@ def _voted(
         if parent is not None:
             votes[parent] = votes.get(parent, 0.0) + float(cosines[row]) * float(mirror.members[row]) ** 0.5
     return min(votes, key=lambda node: (-votes[node], node)) if votes else None
+
+
+def _accompanied(found: Numbers, former: Numbers) -> Numbers:
+    """The communities (n,) with each node that would stand alone in its former one, if it had any.
+
+    A leaf is an intent by itself; a topic of one intent says no more than that intent.
+    """
+    _, place, counts = np.unique(found, return_inverse=True, return_counts=True)
+    alone = counts[place.ravel()] == 1
+    return np.where(alone & (former > 0), former, found)
 
 
 def _name(found: Numbers, former: Numbers, level: int, next_number: int) -> dict[int, Node]:
