@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 
 from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import ClusterState, Operation
-from questream.errors import QuestreamError, StoreUnavailable
+from questream.errors import KafkaUnavailable, QuestreamError, StoreUnavailable
 from questream.operations import By, Decisions, merge_clusters
 from questream.server.decisions import MOST_SUBSCRIBERS
 from questream.server.decisions import Decisions as DecisionFeed
@@ -38,6 +39,16 @@ from tests.kit.serving import (
 OPERATIONS = "/api/v1/namespaces/shop/operations"
 ASSIGN = "/api/v1/namespaces/shop/assign"
 TEXTS = ["Where is my parcel?", "How do I pay?", "Can I return it?", "Do you deliver abroad?"]
+
+
+@pytest.fixture(autouse=True)
+def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Previews read questions from Kafka: that there is none is known at once, and not after five seconds each."""
+
+    def refuse(*_: Any, **__: Any) -> AbstractContextManager[Any]:
+        raise KafkaUnavailable("no broker answered", "start it")
+
+    monkeypatch.setattr("questream.tools.kept_questions.open_reader", refuse)
 
 
 def operate(client: TestClient, **body: Any) -> Any:
