@@ -79,6 +79,8 @@ def test_it_is_the_same_both_ways_around() -> None:
         ("Refund within 7 days?", "Refund within a week?"),
         ("Is 48 hours enough?", "Are two days enough?"),
         ("Send me 2,500 euros", "Send me €2500"),
+        ("Why were Rs. 500 and Rs 1000 notes banned?", "Why were INR 500 and INR 1000 notes banned?"),
+        ("Is EUR 20 enough?", "Is 20 euros enough?"),
         ("Is the shop open at 7 pm?", "Is the shop open at 19:00?"),
         ("Is dark mode not enabled?", "Is dark mode disabled?"),
         ("My card is blocked", "How do I unblock my card?"),

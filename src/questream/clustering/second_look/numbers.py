@@ -36,7 +36,6 @@ _VERSION = re.compile(r"v(\d+(?:\.\d+)?)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _MIDDAY = {"am": 0, "pm": 720}
-_SYMBOLS = frozenset("$€£¥")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +99,15 @@ def units() -> Mapping[str, Unit]:
     return known
 
 
+@cache
+def _currencies() -> frozenset[str]:
+    return frozenset(name for name, unit in units().items() if CATEGORIES[unit.category] == "money")
+
+
 def begins_number(token: str, words: Lexicon) -> bool:
     """Whether a number may begin with a token in lower case."""
     return (
-        token in _SYMBOLS
+        token in _currencies()
         or any(letter.isdigit() for letter in token)
         or token in words.numbers
         or token in words.scales
@@ -115,9 +119,11 @@ def begins_number(token: str, words: Lexicon) -> bool:
 def number_at(tokens: Sequence[str], at: int, words: Lexicon) -> Number | None:
     """The number that begins at a token, in lower case, or None."""
     token = tokens[at]
-    if token in _SYMBOLS and at + 1 < len(tokens):
-        found = _amount(tokens, at + 1, words)
-        return found and Number(_item(found[0], units()[token]), 1 + found[1])
+    if token in _currencies():
+        # "$500", "INR 500", "Rs. 500"
+        value = at + 1 + (tokens[at + 1 : at + 2] == ["."])
+        found = _amount(tokens, value, words) if value < len(tokens) else None
+        return found and Number(_item(found[0], units()[token]), value - at + found[1])
     if token in words.halves or token in words.articles:
         return _of_article(tokens, at, words)
     joined = _JOINED.fullmatch(token)
