@@ -37,7 +37,8 @@ from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
-from questream.operations.requests import Propose, request
+from questream.operations.requests import Propose, fingerprint, request
+from questream.operations.sayings import SAYINGS, SayingKind
 from questream.operations.splitting import cluster_of, opened_by, part_of
 from questream.operations.taking_back import require_standing, taking_back
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
@@ -135,17 +136,15 @@ class Decisions:
 
         return propose
 
-    @request
-    def pin(self, cluster_id: int) -> Look:
-        """The cluster never merges automatically."""
+    def say(self, kind: SayingKind, cluster_id: int) -> Propose:
+        """Say something of a cluster as a whole; `SAYINGS` has what each makes of its ruling."""
         id_ = self._new_id()
-        return lambda: self._proposal(id_, "pin", {cluster_id: lambda ruling: replace(ruling, pinned=True)})
 
-    @request
-    def unpin(self, cluster_id: int) -> Look:
-        """The cluster may merge automatically again."""
-        id_ = self._new_id()
-        return lambda: self._proposal(id_, "unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
+        def propose() -> ProposedOperation:
+            size = self._live_state(cluster_id).size
+            return self._proposal(id_, kind, {cluster_id: lambda ruling: SAYINGS[kind].change(ruling, size)})
+
+        return Propose(fingerprint(kind, {"cluster_id": cluster_id}), propose)
 
     @request
     def move_nodes(self, names: Sequence[str], target: str) -> Look:
@@ -178,18 +177,6 @@ class Decisions:
         return self._on_levels("unpin", lambda communities: communities.unpinned(name))
 
     @request
-    def mute(self, cluster_id: int) -> Look:
-        """The cluster raises no events."""
-        id_ = self._new_id()
-        return lambda: self._proposal(id_, "mute", {cluster_id: lambda ruling: replace(ruling, muted=True)})
-
-    @request
-    def unmute(self, cluster_id: int) -> Look:
-        """The cluster raises events again."""
-        id_ = self._new_id()
-        return lambda: self._proposal(id_, "unmute", {cluster_id: lambda ruling: replace(ruling, muted=False)})
-
-    @request
     def dismiss(self, cluster_id: int, suggestion: Dismissible) -> Look:
         """A suggestion about a cluster is not wanted: it is made no more."""
         id_ = self._new_id()
@@ -199,23 +186,6 @@ class Decisions:
             return replace(ruling, dismissed=tuple(one for one in DISMISSIBLE if one in wanted))
 
         return lambda: self._proposal(id_, "dismiss", {cluster_id: dismissed})
-
-    @request
-    def resolve(self, cluster_id: int) -> Look:
-        """What the cluster's questions are about is dealt with; a question that comes later makes it return."""
-        id_ = self._new_id()
-
-        def propose() -> ProposedOperation:
-            size = self._live_state(cluster_id).size
-            return self._proposal(id_, "resolve", {cluster_id: lambda ruling: replace(ruling, resolved_size=size)})
-
-        return propose
-
-    @request
-    def reopen(self, cluster_id: int) -> Look:
-        """The cluster is as if nobody had resolved it."""
-        id_ = self._new_id()
-        return lambda: self._proposal(id_, "reopen", {cluster_id: lambda ruling: replace(ruling, resolved_size=None)})
 
     @request
     def represent(

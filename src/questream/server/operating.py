@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Literal
 
 from questream.domain import ClusterState, Correction, Dismissible, format_cluster_id
 from questream.domain import Operation as CommittedOperation
@@ -17,6 +16,7 @@ from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, commit_import
 from questream.operations.merging import precedence_of
 from questream.operations.requests import Propose
+from questream.operations.sayings import SayingKind
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, Store
@@ -51,14 +51,6 @@ class Merging:
 
 
 @dataclass(frozen=True, slots=True)
-class Pinning:
-    """A cluster never merges automatically, or may again."""
-
-    cluster_id: int
-    pinned: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Separating:
     """Two clusters are different, for ever."""
 
@@ -75,11 +67,18 @@ class Unmerging:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A cluster is resolved or open again, muted or not, or loses its texts."""
+class Saying:
+    """Something is said of a cluster as a whole, such as that it is resolved."""
 
     cluster_id: int
-    kind: Literal["mute", "unmute", "resolve", "reopen", "forget"]
+    kind: SayingKind
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """A cluster loses its texts."""
+
+    cluster_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Dismissing:
     suggestion: Dismissible
 
 
-Operation = Dismissing | Representing | Naming | Merging | Pinning | Separating | Unmerging | Standing
+Operation = Dismissing | Representing | Naming | Merging | Saying | Separating | Unmerging | Forgetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class Operating:
                 survivor, loser = self._merging(namespace, operation)
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Pinning() | Separating() | Unmerging() | Standing() | Representing() | Dismissing():
+            case Saying() | Separating() | Unmerging() | Forgetting() | Representing() | Dismissing():
                 proposed = self.proposed(namespace, operation)
                 before = tuple(self._store.states(namespace, list(proposed.before)))
                 chosen = proposed.after[before[0].cluster_id].represented_by
@@ -183,7 +182,8 @@ class Operating:
                 if len(self._done) > _MOST_IDS:
                     self._done.popitem(last=False)
         changed = dict.fromkeys(one.cluster_id for one in (*outcome.before, outcome.after))
-        self._show(type(operation).__name__.lower(), namespace, list(changed), actor, reason)
+        what = operation.kind if isinstance(operation, Saying) else type(operation).__name__.lower()
+        self._show(what, namespace, list(changed), actor, reason)
         return outcome
 
     def preview_ruling(self, namespace: str, by: By, ask: Callable[[Decisions], Propose]) -> ProposedOperation:
@@ -263,15 +263,14 @@ def _ruling(decisions: Decisions, operation: Operation) -> Propose:
             return decisions.represent(operation.cluster_id, operation.text, operation.place, operation.of)
         case Dismissing():
             return decisions.dismiss(operation.cluster_id, operation.suggestion)
-        case Pinning():
-            return (decisions.pin if operation.pinned else decisions.unpin)(operation.cluster_id)
+        case Saying():
+            return decisions.say(operation.kind, operation.cluster_id)
         case Separating():
             return decisions.separate(operation.cluster_id, operation.other_id)
         case Unmerging():
             return decisions.unmerge(operation.cluster_id, operation.joined)
-        case Standing():
-            decide_standing: Callable[[int], Propose] = getattr(decisions, operation.kind)
-            return decide_standing(operation.cluster_id)
+        case Forgetting():
+            return decisions.forget(operation.cluster_id)
 
 
 def id_was_given() -> Refused:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Dismissible
+from questream.operations.sayings import Pinning, Standing
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
@@ -17,13 +18,13 @@ from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.effects import Corrected, LookedAt, Unknown, effect_of
 from questream.server.operating import (
     Dismissing,
+    Forgetting,
     Merging,
     Naming,
     Operation,
-    Pinning,
     Representing,
+    Saying,
     Separating,
-    Standing,
     Unmerging,
 )
 from questream.server.problems import CONFLICTS
@@ -89,7 +90,7 @@ class MergeRequest(_Request):
 class PinRequest(_Request):
     """A cluster never merges automatically, or may again."""
 
-    op: Literal["pin", "unpin"]
+    op: Pinning
 
 
 class SeparateRequest(_Request):
@@ -115,7 +116,7 @@ class ForgetRequest(_Request):
 class StandingRequest(_Request):
     """A cluster is dealt with, or not any more; it raises no events, or does again."""
 
-    op: Literal["mute", "unmute", "resolve", "reopen"]
+    op: Standing
 
 
 class DismissRequest(_Request):
@@ -184,12 +185,10 @@ def operation_of(request: AnyRequest, scope: Scope, joined: Joined) -> Operation
             return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names, keep)
         case DismissRequest():
             return Dismissing(cluster_id, request.suggestion)
-        case PinRequest():
-            return Pinning(cluster_id, request.op == "pin")
-        case StandingRequest():
-            return Standing(cluster_id, request.op)
+        case PinRequest() | StandingRequest():
+            return Saying(cluster_id, request.op)
         case ForgetRequest():
-            return Standing(cluster_id, "forget")
+            return Forgetting(cluster_id)
         case UnmergeRequest():
             return Unmerging(cluster_id, tuple(joined.questions))
         case SeparateRequest():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Concatenate, Literal
+from typing import Annotated, Any, ClassVar, Concatenate
 
 from mcp.types import ToolAnnotations
 from pydantic import Field
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from questream.domain import Dismissible
 from questream.operations import Decisions
 from questream.operations.requests import Propose
+from questream.operations.sayings import Standing
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.communities import MergeRequest as MergeLevels
@@ -111,32 +112,26 @@ def unpin_level(change: Change, level_id: LevelId) -> Committed:
 def pin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
     """Let a cluster never merge automatically."""
     number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.pin(number))
+    return _decide(change, lambda made: made.say("pin", number))
 
 
 def unpin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
     """Let a pinned cluster merge automatically again."""
     number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.unpin(number))
+    return _decide(change, lambda made: made.say("unpin", number))
 
 
 def set_standing(
     change: Change,
     cluster_id: ClusterId,
     standing: Annotated[
-        Literal["resolve", "reopen", "mute", "unmute"],
+        Standing,
         Field(description="Dealt with, or open again; without events, or with them again."),
     ],
 ) -> Committed:
     """Say that a cluster is dealt with or open again, or let it raise events or none."""
     number = read_cluster_id(cluster_id)
-    decisions: dict[str, Callable[[Decisions, int], Propose]] = {
-        "resolve": Decisions.resolve,
-        "reopen": Decisions.reopen,
-        "mute": Decisions.mute,
-        "unmute": Decisions.unmute,
-    }
-    return _decide(change, lambda made: decisions[standing](made, number))
+    return _decide(change, lambda made: made.say(standing, number))
 
 
 def dismiss_suggestion(

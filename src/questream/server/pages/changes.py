@@ -15,6 +15,7 @@ from questream.clustering.levels import LEVEL_NAMES, Node, leaf
 from questream.clustering.merging import precedence
 from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, Naming
 from questream.errors import QuestreamError
+from questream.operations.sayings import SAYINGS
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.communities import MergeRequest, NamingRequest, decide_on_levels, label_community
@@ -34,6 +35,7 @@ MOST_CHOSEN = 50
 Op = Literal["label", "route", "merge"]
 _KINDS = ("cluster", *LEVEL_NAMES)
 _SAID: dict[str, str] = {
+    **{kind: saying.done for kind, saying in SAYINGS.items()},
     "label": "{count} labelled.",
     "route": "{count} routed.",
     "merge": "{count} merged into one.",
@@ -44,12 +46,6 @@ _SAID: dict[str, str] = {
     "separate": "The two are kept apart and no longer suggested.",
     "dismiss": "The suggestion was dismissed.",
     "represent": "That question represents the cluster now.",
-    "pin": "It never merges automatically.",
-    "unpin": "It may merge automatically again.",
-    "mute": "It raises no events.",
-    "unmute": "It raises events again.",
-    "resolve": "The cluster is resolved, until its next question.",
-    "reopen": "It is open again.",
     "forget": "Its texts are erased.",
     "name": "It was named.",
     "levels": "The change was applied.",

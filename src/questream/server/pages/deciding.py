@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Literal, get_args
@@ -13,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import EXEMPLARS_KEPT, format_cluster_id
 from questream.operations import Decisions
 from questream.operations.requests import Propose
+from questream.operations.sayings import SAYINGS, SayingKind
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
@@ -27,32 +27,22 @@ from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.questions import ReadQuestion
 
 QuestionOp = Literal["reject", "move", "split"]
-ClusterOp = Literal["pin", "unpin", "mute", "unmute", "resolve", "reopen", "separate", "represent", "forget"]
+ClusterOp = SayingKind | Literal["separate", "represent", "forget"]
 
 _TITLES: dict[QuestionOp | ClusterOp, str] = {
+    **{kind: f"{kind.capitalize()} {{one}}" for kind in SAYINGS},
     "reject": "{questions} of {one}: not this one",
     "move": "Move {questions} of {one} to {other}",
     "split": "Split {questions} off {one}",
-    "pin": "Pin {one}",
-    "unpin": "Unpin {one}",
-    "mute": "Mute {one}",
-    "unmute": "Unmute {one}",
-    "resolve": "Resolve {one}",
-    "reopen": "Reopen {one}",
     "separate": "Keep {one} and {other} apart",
     "represent": "Represent {one} by this question",
     "forget": "Erase the texts of {one}",
 }
 _MEANINGS: dict[QuestionOp | ClusterOp, str] = {
+    **{kind: saying.meaning for kind, saying in SAYINGS.items()},
     "reject": "Questions nearer to it than to the others no longer join this cluster.",
     "move": "Later questions nearer to it than to the others go to the same cluster.",
     "split": "They become a new cluster, which later questions nearer to them join.",
-    "pin": "No automatic merge joins it to another.",
-    "unpin": "It may merge automatically again.",
-    "mute": "It raises no events.",
-    "unmute": "It raises events again.",
-    "resolve": "The cluster is marked as dealt with, until its next question.",
-    "reopen": "The cluster is no longer marked as dealt with.",
     "separate": "They, and the survivors of their merges, never merge; they are no longer suggested.",
     "represent": "It is shown in lists and in the published state of the cluster.",
     "forget": "The texts of its questions, and of clusters merged into it, are erased. This cannot be undone.",
@@ -168,5 +158,7 @@ def _proposed(made: Decisions, asked: _Asked, chosen: ReadQuestion | None) -> Pr
         return made.separate(asked.cluster_id, asked.other_id)
     if chosen is not None:
         return made.represent(asked.cluster_id, chosen.text, chosen.place, chosen.cluster_id)
-    propose: Callable[[int], Propose] = getattr(made, asked.op)
-    return propose(asked.cluster_id)
+    if asked.op == "forget":
+        return made.forget(asked.cluster_id)
+    (kind,) = (kind for kind in SAYINGS if kind == asked.op)
+    return made.say(kind, asked.cluster_id)
