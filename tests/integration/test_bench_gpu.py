@@ -24,12 +24,12 @@ FIGURES = ProcessFigures(
 
 def test_the_parts_are_measured_and_the_processes_worked_out(kafka: KafkaServer, redis_url: str) -> None:
     servers = ("--bootstrap-servers", kafka.bootstrap_servers, "--redis-url", redis_url)
-    size = ("--processes=2", "--questions=600", "--topics=10", "--turns=2", "--rate=50000", "--batch_questions=64")
+    size = ("--processes=2", "--questions=600", "--topics=10", "--turns=2", "--rate=50000", "--batch_questions=16")
     ran = questream("bench", "gpu", *size, *servers, "--model.device=cpu", "--json")
     assert ran.code == 0, ran.err
     told = ran.json
     assert told["gpu"] is False
-    assert [one["questions"] for one in told["device"]] == [64, 256, 1024]
+    assert [one["questions"] for one in told["device"]] == [16, 64, 256]
     assert all(one["questions_per_second"] > 0 and one["cpu_microseconds"] > 0 for one in told["device"])
     host, (alone, both) = told["host"], told["processes"]
     assert min(host.values()) > 0
@@ -50,7 +50,7 @@ def test_processes_follow_from_the_cost_of_the_most_workers() -> None:
 
 def test_where_there_is_no_gpu_the_table_says_so(kafka: KafkaServer, redis_url: str) -> None:
     servers = ("--bootstrap-servers", kafka.bootstrap_servers, "--redis-url", redis_url)
-    size = ("--processes=1", "--questions=256", "--topics=10", "--turns=1", "--batch_questions=32")
+    size = ("--processes=1", "--questions=256", "--topics=10", "--turns=1", "--batch_questions=16")
     ran = questream("bench", "gpu", *size, *servers, "--model.device=cpu")
     assert ran.code == 0, ran.err
     assert "THERE IS NO GPU HERE" in ran.out
