@@ -79,6 +79,9 @@ LONGEST = (
     "integration/test_cli_produce.py",
     "integration/test_servers.py",
     "integration/test_doctor.py",
+    "unit/test_serve_operations.py",
+    "unit/test_serve_conditions.py",
+    "unit/test_serve_levels.py",
 )
 IMPORTED_TO_COLLECT = pytest.StashKey[frozenset[str]]()
 FOLDERS = ("fault", "integration", "contract", "unit")
