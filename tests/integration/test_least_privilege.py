@@ -450,7 +450,7 @@ def test_operations_that_wait_to_be_published_outlive_a_recovery_with_the_listed
 
 def test_a_cluster_takes_the_two_rights_more_that_are_listed(redis_cluster: RedisCluster) -> None:
     rules = [rule.replace("PASSWORD", REDIS_PASSWORD) for rule in REDIS_USERS["questream-worker"]]
-    (more,) = re.findall(r'mode = "cluster"` also `([^`]+)`', DOCS)
+    (more,) = re.findall(r'mode = "cluster"` also needs `([^`]+)`', DOCS)
     url = redis_cluster.url.replace("redis://", f"redis://questream-worker:{REDIS_PASSWORD}@")
     settings = RedisSettings.model_validate({"url": url, "mode": "cluster"})
 
