@@ -1,6 +1,6 @@
-"""What people say of a cluster, each by itself: an entry for each such field of a `Ruling`, how it is written and told.
+"""The plain fields of a `Ruling`, an entry each: their JSON, their flags in the store, and their words for people.
 
-Names, separations, exemplars and the question that stands for a cluster have forms of their own where they are written.
+Names, separations, exemplars and the representative question have forms of their own where they are written.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _LARGEST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A field of a ruling that JSON has as it is.
+class RulingField:
+    """A field of a ruling that JSON holds as it is.
 
-    `read` takes it from there; it raises ValueError for a value that is none. `flags` are its letters among the flags
-    that the store keeps of a cluster, and `of_flags` finds it in them all. `told` are words for people.
+    `read` validates a JSON value and raises ValueError. `flags` writes the value as letters of the flags that the store
+    keeps of a cluster, `of_flags` reads it from them. `describe` words it for people.
     """
 
     name: str
     read: Callable[[Any], Any]
     flags: Callable[[Any], str]
     of_flags: Callable[[str], Any]
-    told: Callable[[Any], str]
+    describe: Callable[[Any], str]
 
 
 def threshold_text(threshold: float | None) -> str:
@@ -36,15 +36,15 @@ def threshold_text(threshold: float | None) -> str:
     return "" if threshold is None else f"{threshold:.{THRESHOLD_DIGITS}f}"
 
 
-def _switch(name: str, letter: str) -> Said:
-    """Whether people said it."""
+def _boolean(name: str, letter: str) -> RulingField:
+    """A field that is true or false."""
 
     def read(value: Any) -> bool:
         if not isinstance(value, bool):
             raise ValueError(f"{name} is true or false")
         return value
 
-    return Said(
+    return RulingField(
         name,
         read,
         lambda is_on: letter * is_on,
@@ -54,8 +54,8 @@ def _switch(name: str, letter: str) -> Said:
 
 
 def _number(
-    name: str, letter: str, of: type[int] | type[float], text: Callable[[Any], str], told: Callable[[Any], str]
-) -> Said:
+    name: str, letter: str, of: type[int] | type[float], text: Callable[[Any], str], describe: Callable[[Any], str]
+) -> RulingField:
     """A number, or None."""
     written = re.compile(rf"{letter}([\d.]+)")
 
@@ -68,7 +68,7 @@ def _number(
         found = written.search(flags)
         return None if found is None else of(found[1])
 
-    return Said(name, read, lambda value: "" if value is None else letter + text(value), of_flags, told)
+    return RulingField(name, read, lambda value: "" if value is None else letter + text(value), of_flags, describe)
 
 
 _DISMISSED: dict[Dismissible, str] = {"name": "n", "split": "s"}
@@ -82,10 +82,10 @@ def _read_dismissed(value: Any) -> tuple[Dismissible, ...]:
 
 
 # In the order of their flags: the store compares what it keeps as a text.
-SAID = (
-    _switch("pinned", "p"),
-    _switch("muted", "m"),
-    Said(
+RULING_FIELDS = (
+    _boolean("pinned", "p"),
+    _boolean("muted", "m"),
+    RulingField(
         "dismissed",
         _read_dismissed,
         lambda dismissed: "".join(_DISMISSED[one] for one in dismissed),
@@ -109,32 +109,33 @@ SAID = (
 )
 
 
-def said_document(ruling: Ruling) -> dict[str, Any]:
+def write_ruling_fields(ruling: Ruling) -> dict[str, Any]:
     """These fields in JSON."""
-    return {one.name: getattr(ruling, one.name) for one in SAID}
+    return {one.name: getattr(ruling, one.name) for one in RULING_FIELDS}
 
 
-def read_said(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `said_document`; a field that an earlier release did not write is as nobody said it.
+def read_ruling_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `write_ruling_fields`; a field that an earlier release did not write has its default.
 
     Raises ValueError.
     """
     return {
-        one.name: one.read(document[one.name]) if one.name in document else getattr(UNRULED, one.name) for one in SAID
+        one.name: one.read(document[one.name]) if one.name in document else getattr(UNRULED, one.name)
+        for one in RULING_FIELDS
     }
 
 
 def flags_of(ruling: Ruling) -> str:
     """These fields as the flags that the store keeps of a cluster, '-' for none."""
-    return "".join(one.flags(getattr(ruling, one.name)) for one in SAID) or "-"
+    return "".join(one.flags(getattr(ruling, one.name)) for one in RULING_FIELDS) or "-"
 
 
 def read_flags(flags: str) -> dict[str, Any]:
     """The inverse of `flags_of`. Raises ValueError."""
-    return {one.name: one.of_flags(flags) for one in SAID}
+    return {one.name: one.of_flags(flags) for one in RULING_FIELDS}
 
 
-def told_of(ruling: Ruling) -> list[str]:
-    """What people said of a cluster, in words."""
-    found = [(one, getattr(ruling, one.name)) for one in SAID]
-    return [one.told(value) for one, value in found if value != getattr(UNRULED, one.name)]
+def describe_ruling(ruling: Ruling) -> list[str]:
+    """The fields that differ from their defaults, in words."""
+    found = [(one, getattr(ruling, one.name)) for one in RULING_FIELDS]
+    return [one.describe(value) for one, value in found if value != getattr(UNRULED, one.name)]

@@ -57,7 +57,7 @@ def test_a_name_of_an_intent_is_an_operation_that_is_published_and_undone(
 
 def test_an_operation_on_a_cluster_has_the_number_after(store: Store, namespace: str, decisions: Decisions) -> None:
     decisions.commit(decisions.label_level("i5", *CARDS))
-    assert decisions.commit(decisions.say("pin", 1)).number == 2
+    assert decisions.commit(decisions.mark("pin", 1)).number == 2
     assert decisions.commit(decisions.label_level("i5", None, "other")).number == 3
 
 
@@ -106,7 +106,7 @@ def test_published_names_come_back_and_those_of_a_release_before_keep_them(
     assert restored(store, namespace, later)
     assert store.levels(namespace) == later
     assert not waits(store, namespace)
-    assert Decisions(store, namespace, By("ann")).commit(decisions.say("pin", 1)).number == 4
+    assert Decisions(store, namespace, By("ann")).commit(decisions.mark("pin", 1)).number == 4
 
 
 def test_levels_that_were_renamed_after_they_were_published_wait(store: Store, namespace: str) -> None:

@@ -300,7 +300,7 @@ def test_evidence_doctored_in_one_place_breaks_the_promise_of_that_place(
     operated = [
         decide(stream, make)
         for make in (
-            lambda by: by.say("pin", 2),
+            lambda by: by.mark("pin", 2),
             lambda by: by.separate(2, 3),
             lambda by: by.label(3, "numbers", "counting"),
             lambda by: by.reject([turned_away]),

@@ -139,7 +139,7 @@ def decide_all(stream: Stream) -> list[Operated]:
     """An operation of each kind; a second label is one that is given up again."""
     road = KnownQuestion(7, hash_vector("long road"))
     return [
-        decide(stream, lambda by: by.say("pin", 1)),
+        decide(stream, lambda by: by.mark("pin", 1)),
         decide(stream, lambda by: by.separate(3, 4)),
         decide(stream, lambda by: by.label(5, "keys", "shop")),
         decide(stream, lambda by: by.label(6, "rings", "jeweller")),

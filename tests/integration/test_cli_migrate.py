@@ -124,7 +124,7 @@ def test_what_people_decided_stands_after_the_move_and_in_the_next_run_of_levels
 
     moved_to = asked(QUESTIONS[0])[0].cluster_id
     for propose in (
-        decisions.say("pin", one),
+        decisions.mark("pin", one),
         decisions.separate(one, three),
         decisions.dismiss(two, "name"),
         decisions.move_nodes([f"c{two}"], "i2"),

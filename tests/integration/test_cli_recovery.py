@@ -91,7 +91,7 @@ def decided(stream: Stream) -> Stream:
     store = stream.store()
     decisions = Decisions(store, "default", By("ann", "the same"))
     merged = decisions.commit(decisions.merge(1, 2))
-    decisions.commit(decisions.say("pin", 3))
+    decisions.commit(decisions.mark("pin", 3))
     assert merged.survivor is not None
     with running_worker(stream.settings(), hash_encoder()):
         wait_until(lambda: store.published_operations("default") == 2, "the operations are published")
@@ -141,7 +141,7 @@ def test_operations_that_differ_are_told(decided: Stream, damage: Callable[[Any]
 
 def test_an_operation_that_waits_is_no_difference(decided: Stream) -> None:
     decisions = Decisions(decided.store(), "default", By("ann"))
-    decisions.commit(decisions.say("unpin", 3))
+    decisions.commit(decisions.mark("unpin", 3))
     assert promises(decided) == []
 
 

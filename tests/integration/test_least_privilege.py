@@ -440,7 +440,7 @@ def test_operations_that_wait_to_be_published_outlive_a_recovery_with_the_listed
     ask_all_of(store)
     recover(store, "least-privilege")
     decisions = Decisions(store, "least-privilege", By("ann"))
-    published, waiting = (decisions.commit(decisions.say(kind, 1)) for kind in ("pin", "mute"))
+    published, waiting = (decisions.commit(decisions.mark(kind, 1)) for kind in ("pin", "mute"))
     store.require_recovery("least-privilege")
     token = store.begin_recovery("least-privilege")
     store.restore_operations("least-privilege", token, [published], published.number)
@@ -490,7 +490,7 @@ def test_rights_that_are_taken_away_while_it_runs_delete_nothing(
         ask_all_of(store)
         recover(store, name)
         decisions = Decisions(store, name, By("ann"))
-        pinned = decisions.commit(decisions.say("pin", 1))
+        pinned = decisions.commit(decisions.mark("pin", 1))
         states, before = store.states(name, [1, 2]), set(client.keys("*"))
         assert {KEYS.of(name, key) for key in ("operations", "operation_ids", "idle", "outbox")} <= before
         for rule in commands_of("questream-worker"):
@@ -503,7 +503,7 @@ def test_rights_that_are_taken_away_while_it_runs_delete_nothing(
                 partial(store.restore, name, token, list(map(Restored, states))),
                 partial(store.restore_operations, name, token, [pinned], 1),
                 partial(store.recover, name, token, None, {("t", 0): 1}),
-                partial(decisions.commit, decisions.say("mute", 2)),
+                partial(decisions.commit, decisions.mark("mute", 2)),
             ):
                 with suppress(StoreRefused, RecoveryNeeded):
                     call()

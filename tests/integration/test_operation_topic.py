@@ -45,7 +45,7 @@ def decide(store: RedisStore, *ids: str) -> None:
         decisions = Decisions(store, "default", By("ann", "reviewed", id_))
         state = store.cluster("default", 1)
         assert state is not None
-        decisions.commit(decisions.say("unpin", 1) if state.ruling.pinned else decisions.say("pin", 1))
+        decisions.commit(decisions.mark("unpin", 1) if state.ruling.pinned else decisions.mark("pin", 1))
 
 
 def open_clusters(stream: Stream) -> None:
@@ -87,7 +87,7 @@ def test_operations_are_published_once_in_their_order_and_outlive_redis(stream: 
         decide(store, "five")
         assert store.operations("default", 1)[0].number == 5
         assert Decisions(store, "default", By("ann", "", "one")).commit(
-            Decisions(store, "default", By("ann", "", "one")).say("pin", 1)
+            Decisions(store, "default", By("ann", "", "one")).mark("pin", 1)
         ) == replace(known[-1])
         reader.until(5)
         wait_until(lambda: not waits(store), "the operations are confirmed")
@@ -300,7 +300,7 @@ def test_a_claim_is_of_few_clusters_and_names_the_namespace_where_rules_change(s
     with running_worker(stream.settings(), hash_encoder()):
         open_clusters(stream)
     decisions = [Decisions(store, "default", By("ann")) for _ in range(3)]
-    decisions[0].commit(decisions[0].say("pin", 1))
+    decisions[0].commit(decisions[0].mark("pin", 1))
     decisions[1].commit(decisions[1].separate(1, 2))
     decisions[2].commit(decisions[2].rules({"threshold": 0.8}))
     publisher = relay_of(stream)

@@ -1064,7 +1064,7 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
         "/n/default/ask",
     ]
     by = Decisions(site.stream.store(), "default", By("ann"))
-    pinned = by.commit(by.say("pin", 3))
+    pinned = by.commit(by.mark("pin", 3))
     by.commit(by.label(4, "money that was taken twice " * 9, "second-line-of-payments-" * 10))
     paths += [f"/n/default/undo/{pinned.number}", f"/n/default/clusters/c{next(iter(pinned.after))}"]
     paths += ["/dead-letters", "/health", "/nowhere"]

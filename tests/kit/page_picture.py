@@ -76,7 +76,7 @@ def site() -> TestClient:
     opened = max(sizes)
     store.write_levels("default", store.store_epoch("default") or "", StoredLevels(found.levels, opened, found.ended))
     made = Decisions(store, "default", By("anna"))
-    made.commit(made.say("resolve", cluster_of[_RESOLVED]))
+    made.commit(made.mark("resolve", cluster_of[_RESOLVED]))
     return client_of(store, encoder=encoder, volumes=counted(records, now_ms))
 
 

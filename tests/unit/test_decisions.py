@@ -58,7 +58,7 @@ def test_a_label_and_its_route_are_one_decision_and_are_undone_together(store: M
 def test_what_was_decided_anew_is_not_undone_and_other_decisions_stay(store: MemoryStore) -> None:
     first = label(store, 1, "cards")
     decisions = by(store)
-    decisions.commit(decisions.say("pin", 1))
+    decisions.commit(decisions.mark("pin", 1))
     second = label(store, 1, "card arrival")
     with pytest.raises(OperationRefused, match="operation 1 decided was decided anew"):
         undo(store, first.number)
@@ -86,10 +86,10 @@ def test_an_operation_is_undone_once_and_its_id_may_be_said_again(store: MemoryS
 
 def test_an_id_that_named_another_operation_is_refused(store: MemoryStore) -> None:
     decisions = by(store, "mine")
-    pinned = decisions.commit(decisions.say("pin", 1))
-    assert decisions.commit(decisions.say("pin", 1)) == pinned
+    pinned = decisions.commit(decisions.mark("pin", 1))
+    assert decisions.commit(decisions.mark("pin", 1)) == pinned
     with pytest.raises(OperationRefused, match="the id of this operation is that of operation 1"):
-        decisions.commit(decisions.say("unpin", 1))
+        decisions.commit(decisions.mark("unpin", 1))
 
 
 REQUESTS: dict[str, tuple[Callable[[Decisions], Propose], Callable[[Decisions], Propose]]] = {
@@ -97,8 +97,8 @@ REQUESTS: dict[str, tuple[Callable[[Decisions], Propose], Callable[[Decisions], 
     "another label": (lambda by: by.label(1, "cards", None), lambda by: by.label(1, "lost cards", None)),
     "a route beside it": (lambda by: by.label(1, "cards", None), lambda by: by.label(1, "cards", "desk")),
     "many labels": (lambda by: by.label_all({1: ("a", None)}), lambda by: by.label_all({2: ("a", None)})),
-    "pin": (lambda by: by.say("pin", 1), lambda by: by.say("pin", 2)),
-    "mute": (lambda by: by.say("mute", 1), lambda by: by.say("mute", 2)),
+    "pin": (lambda by: by.mark("pin", 1), lambda by: by.mark("pin", 2)),
+    "mute": (lambda by: by.mark("mute", 1), lambda by: by.mark("mute", 2)),
     "represent": (lambda by: by.represent(1, "a card"), lambda by: by.represent(1, "a lost card")),
     "forget": (lambda by: by.forget(1), lambda by: by.forget(2)),
     "separate": (lambda by: by.separate(1, 2), lambda by: by.separate(1, 3)),
@@ -169,11 +169,11 @@ def test_what_names_questions_shows_no_text_of_one() -> None:
 
 def test_an_id_that_an_earlier_release_committed_answers_what_it_did(store: MemoryStore) -> None:
     decisions = by(store, "mine")
-    done = decisions.commit(Propose(None, decisions.say("pin", 1).look))
+    done = decisions.commit(Propose(None, decisions.mark("pin", 1).look))
     assert done.asked is None
-    assert decisions.commit(decisions.say("pin", 1)) == done
+    assert decisions.commit(decisions.mark("pin", 1)) == done
     with pytest.raises(OperationRefused, match="the id of this operation is that of operation 1"):
-        decisions.commit(decisions.say("unpin", 1))
+        decisions.commit(decisions.mark("unpin", 1))
 
 
 def test_separated_clusters_are_not_merged_by_anybody_until_that_is_undone(store: MemoryStore) -> None:
@@ -192,7 +192,7 @@ def test_a_decision_follows_what_a_cluster_has_become(store: MemoryStore) -> Non
     named = label(store, 2, "cards")
     merge_clusters(store, "default", 2, 3)
     decisions = by(store)
-    decisions.commit(decisions.say("pin", 3))
+    decisions.commit(decisions.mark("pin", 3))
     assert ruling_of(store, 2) == Ruling("cards", pinned=True)
     merge_clusters(store, "default", 1, 2)
     undo(store, named.number)
@@ -225,7 +225,7 @@ def test_history_of_some_clusters_is_what_changed_them(store: MemoryStore) -> No
 def test_one_person_decides_many_things_each_with_an_id(store: MemoryStore) -> None:
     decisions = by(store)
     made = [
-        decisions.commit(propose) for propose in (decisions.say("pin", 1), decisions.separate(1, 2), decisions.undo(1))
+        decisions.commit(propose) for propose in (decisions.mark("pin", 1), decisions.separate(1, 2), decisions.undo(1))
     ]
     assert len({operation.id for operation in made}) == 3
     assert not ruling_of(store, 1).pinned
@@ -233,8 +233,8 @@ def test_one_person_decides_many_things_each_with_an_id(store: MemoryStore) -> N
 
 def test_a_resolved_cluster_returns_with_the_next_question_and_may_be_reopened(store: MemoryStore) -> None:
     decisions = by(store)
-    resolved = decisions.commit(decisions.say("resolve", 1))
-    decisions.commit(decisions.say("mute", 1))
+    resolved = decisions.commit(decisions.mark("resolve", 1))
+    decisions.commit(decisions.mark("mute", 1))
 
     def stands() -> tuple[str, bool]:
         (state,) = store.states("default", [1])
@@ -246,10 +246,10 @@ def test_a_resolved_cluster_returns_with_the_next_question_and_may_be_reopened(s
     assert stands() == ("returned", True)
     undo(store, resolved.number)
     assert stands() == ("open", True)
-    decisions.commit(decisions.say("resolve", 1))
+    decisions.commit(decisions.mark("resolve", 1))
     assert stands() == ("resolved", True)
-    decisions.commit(decisions.say("reopen", 1))
-    decisions.commit(decisions.say("unmute", 1))
+    decisions.commit(decisions.mark("reopen", 1))
+    decisions.commit(decisions.mark("unmute", 1))
     assert stands() == ("open", False)
     assert [one.kind for one in store.operations("default", 3)] == ["unmute", "reopen", "resolve"]
 
@@ -298,7 +298,7 @@ def test_what_was_decided_since_a_merge_stays_when_it_is_undone(store: MemorySto
     decisions = by(store)
     merged = decisions.commit(decisions.merge(1, 2))
     decisions.commit(decisions.label(1, "all cards", None))
-    decisions.commit(decisions.say("pin", 1))
+    decisions.commit(decisions.mark("pin", 1))
     undo(store, merged.number)
     kept = {i: replace(ruling_of(store, i), separations=()) for i in (1, 2)}
     survivor, other = (merged.survivor or 0), 3 - (merged.survivor or 0)

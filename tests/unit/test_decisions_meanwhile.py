@@ -92,7 +92,7 @@ def stands_for_it(store: MemoryStore, operation: Operation) -> None:
 
 DECISIONS: dict[str, tuple[Callable[[Decisions], Propose], Callable[[MemoryStore, Operation], None]]] = {
     "forget": (lambda by: by.forget(2), has_no_text),
-    "resolve": (lambda by: by.say("resolve", 2), has_all_its_questions_dealt_with),
+    "resolve": (lambda by: by.mark("resolve", 2), has_all_its_questions_dealt_with),
     "reject": (lambda by: by.reject([asked_about(2, would_join=(1, 3))]), went_to_none_that_turns_it_away),
     "move": (lambda by: by.move([asked_about(2)], 1), is_in_one_cluster),
     "represent": (lambda by: by.represent(2, "Lost it", of=2), stands_for_it),

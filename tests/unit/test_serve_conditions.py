@@ -75,7 +75,7 @@ def shop() -> MemoryStore:
 def decided_by_somebody_else(store: MemoryStore, about: str) -> None:
     """Somebody mutes a cluster, or names an intent."""
     by, name = Decisions(store, "shop", By("ben")), about.rpartition("/")[2]
-    by.commit(by.say("pin", int(name[1:])) if name[0] == "c" else by.label_level(name, "theirs", None))
+    by.commit(by.mark("pin", int(name[1:])) if name[0] == "c" else by.label_level(name, "theirs", None))
 
 
 def decide_before(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, number: int, decide: Callable[[], None]) -> None:

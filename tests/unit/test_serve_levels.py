@@ -297,7 +297,7 @@ def test_the_tree_is_searched_filtered_and_selected_from_as_the_list_is(shop: Me
     assert shown(activity="quiet") == []
     assert "Nothing matches" in client.get("/n/shop/levels?activity=resolved").text
     made = Decisions(shop, "shop", By("anna"))
-    made.commit(made.say("resolve", 2))
+    made.commit(made.mark("resolve", 2))
     client = client_of(shop, encoder=encoder_of(TEXTS))
     assert shown(activity="resolved") == ["c2"]
     page = client.get("/n/shop/levels?activity=resolved").text

@@ -431,7 +431,7 @@ def test_what_somebody_changed_since_the_preview_of_an_undo_is_shown_first(path:
     assert store.write_levels("shop", store.store_epoch("shop") or "", StoredLevels(Levels(parents, (2, 2)), 4))
     by = Decisions(store, "shop", By("ann"))
     named = by.label_level("i1", None, "first")
-    for decided in (by.say("pin", 1), by.say("mute", 2), by.merge(2, 3), by.rules({"threshold": 0.8}), named):
+    for decided in (by.mark("pin", 1), by.mark("mute", 2), by.merge(2, 3), by.rules({"threshold": 0.8}), named):
         by.commit(decided)
     client = client_of(store)
     fields = fields_of(client.get(f"/n/shop/{path}").text)

@@ -38,7 +38,7 @@ def with_low_merge_threshold(settings: Settings | None = None) -> Settings:
 
 def pinned(store: MemoryStore, cluster_id: int) -> MemoryStore:
     decisions = Decisions(store, "shop", By("ann"))
-    decisions.commit(decisions.say("pin", cluster_id))
+    decisions.commit(decisions.mark("pin", cluster_id))
     return store
 
 

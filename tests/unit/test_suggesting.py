@@ -61,7 +61,7 @@ def test_questions_look_like_two_clusters_where_nothing_would_merge_these() -> N
 def two_named(stream: Stream, first: tuple[str, str], second: tuple[str, str], axis: int = 0) -> tuple[int, int]:
     """Two near clusters: the first one is pinned until both are named."""
     one = stream.ask(axis)
-    pin = stream.decisions.commit(stream.decisions.say("pin", one))
+    pin = stream.decisions.commit(stream.decisions.mark("pin", one))
     other = stream.ask(axis, 0.85)
     stream.decisions.commit(stream.decisions.label(one, *first))
     stream.decisions.commit(stream.decisions.label(other, *second))
@@ -72,7 +72,7 @@ def two_named(stream: Stream, first: tuple[str, str], second: tuple[str, str], a
 def test_a_pinned_cluster_that_would_merge_is_suggested() -> None:
     stream = Stream()
     one = stream.ask(0)
-    stream.decisions.commit(stream.decisions.say("pin", one))
+    stream.decisions.commit(stream.decisions.mark("pin", one))
     other = stream.ask(0, 0.85)
     far = stream.ask(3)
     (found,) = stream.suggested()
@@ -111,7 +111,7 @@ def test_a_suggestion_is_what_the_store_refuses_a_worker() -> None:
 def test_a_merge_that_nothing_forbids_is_left_to_the_workers() -> None:
     stream = Stream()
     one = stream.ask(0)
-    pin = stream.decisions.commit(stream.decisions.say("pin", one))
+    pin = stream.decisions.commit(stream.decisions.mark("pin", one))
     stream.ask(0, 0.85)
     stream.decisions.commit(stream.decisions.label(one, "refunds", None))
     assert len(stream.pairs()) == 1

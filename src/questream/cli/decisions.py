@@ -330,10 +330,10 @@ def _rules(rules: NamespaceRules) -> str:
 
 
 def _ruling(ruling: Ruling) -> str:
-    from questream.rulings import told_of
+    from questream.rulings import describe_ruling
 
     told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
-    told += "".join(f", {said}" for said in told_of(ruling))
+    told += "".join(f", {field}" for field in describe_ruling(ruling))
     told += "" if ruling.represented_by is None else ", represented by a chosen question"
     told += "".join(f", kept in {community}" for community in ruling.kept_in)
     for count, what in ((len(ruling.ends_of_clusters), "separation"), (len(ruling.exemplars), "exemplar")):

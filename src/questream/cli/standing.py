@@ -37,36 +37,36 @@ _add(
     "pin",
     "Let a cluster never merge automatically, or keep in an intent or a topic what is in it.\n\n"
     'Example: questream clusters pin c17 --reason "reviewed"',
-    lambda by, name: by.pin_level(name) if is_level(name) else by.say("pin", number_of(name)),
+    lambda by, name: by.pin_level(name) if is_level(name) else by.mark("pin", number_of(name)),
     AnyLevelArgument,
 )
 _add(
     "unpin",
     "Let a pinned cluster merge automatically again, or what is in an intent or a topic be found elsewhere.\n\n"
     "Example: questream clusters unpin c17",
-    lambda by, name: by.unpin_level(name) if is_level(name) else by.say("unpin", number_of(name)),
+    lambda by, name: by.unpin_level(name) if is_level(name) else by.mark("unpin", number_of(name)),
     AnyLevelArgument,
 )
 _add(
     "mute",
     'Let a cluster raise no events.\n\nExample: questream clusters mute c17 --reason "known outage"',
-    lambda by, name: by.say("mute", number_of(name)),
+    lambda by, name: by.mark("mute", number_of(name)),
 )
 _add(
     "unmute",
     "Let a muted cluster raise events again.\n\nExample: questream clusters unmute c17",
-    lambda by, name: by.say("unmute", number_of(name)),
+    lambda by, name: by.mark("unmute", number_of(name)),
 )
 _add(
     "resolve",
     "Say that a cluster is dealt with; it returns with the next question.\n\n"
     'Example: questream clusters resolve c17 --reason "fixed in 2.3"',
-    lambda by, name: by.say("resolve", number_of(name)),
+    lambda by, name: by.mark("resolve", number_of(name)),
 )
 _add(
     "reopen",
     "Let a resolved cluster be open again.\n\nExample: questream clusters reopen c17",
-    lambda by, name: by.say("reopen", number_of(name)),
+    lambda by, name: by.mark("reopen", number_of(name)),
 )
 
 

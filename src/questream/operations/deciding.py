@@ -35,10 +35,10 @@ from questream.operations.correcting import Latest, corrected, latest, moved, ta
 from questream.operations.levels import keeping, kept_again, named
 from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
+from questream.operations.marks import MARKS, MarkKind
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
 from questream.operations.requests import Propose, fingerprint, request
-from questream.operations.sayings import SAYINGS, SayingKind
 from questream.operations.splitting import cluster_of, opened_by, part_of
 from questream.operations.taking_back import require_standing, taking_back
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
@@ -136,13 +136,13 @@ class Decisions:
 
         return propose
 
-    def say(self, kind: SayingKind, cluster_id: int) -> Propose:
-        """Say something of a cluster as a whole; `SAYINGS` has what each makes of its ruling."""
+    def mark(self, kind: MarkKind, cluster_id: int) -> Propose:
+        """Mark a whole cluster; `MARKS` has the change of each kind."""
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
             size = self._live_state(cluster_id).size
-            return self._proposal(id_, kind, {cluster_id: lambda ruling: SAYINGS[kind].change(ruling, size)})
+            return self._proposal(id_, kind, {cluster_id: lambda ruling: MARKS[kind].change(ruling, size)})
 
         return Propose(fingerprint(kind, {"cluster_id": cluster_id}), propose)
 

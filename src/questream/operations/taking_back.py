@@ -8,7 +8,7 @@ from dataclasses import replace
 from questream.domain import ChosenQuestion, Operation, Ruling
 from questream.errors import OperationRefused
 from questream.operations.binding import without
-from questream.rulings import said_document
+from questream.rulings import write_ruling_fields
 
 
 def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:
@@ -20,8 +20,8 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
             require_standing(undone, (ruling.label, ruling.route) == (after.label, after.route))
             new = replace(new, label=before.label, route=before.route)
         # Another operation on one of them leaves the others.
-        now, became = said_document(ruling), said_document(after)
-        for name, was in said_document(before).items():
+        now, became = write_ruling_fields(ruling), write_ruling_fields(after)
+        for name, was in write_ruling_fields(before).items():
             if was != became[name]:
                 require_standing(undone, now[name] == became[name])
                 new = replace(new, **{name: was})

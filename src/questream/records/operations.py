@@ -23,7 +23,7 @@ from questream.records.reasons import Reason
 from questream.records.states import chosen_document, exemplar_document, read_chosen, read_exemplars
 from questream.records.times import format_time, parse_time
 from questream.records.versions import SCHEMA_VERSION, invalid, is_known, newer_version
-from questream.rulings import read_said, said_document
+from questream.rulings import read_ruling_fields, write_ruling_fields
 
 
 def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple[bytes, bytes]:
@@ -101,7 +101,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
         format_cluster_id(cluster_id): {
             "label": ruling.label,
             "route": ruling.route,
-            **said_document(ruling),
+            **write_ruling_fields(ruling),
             "separations": ruling.ends_of_clusters,
             "ends": ruling.separations if ruling.ends_of_levels else None,
             "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
@@ -119,7 +119,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             separations=tuple(map(str, one.get("ends") or one["separations"])),
             exemplars=read_exemplars(one.get("exemplars", [])),
             represented_by=read_chosen(one.get("represented_by")),
-            **read_said(one),
+            **read_ruling_fields(one),
         )
         for cluster_id, one in documents.items()
     }

@@ -34,7 +34,7 @@ from questream.domain import (
 from questream.errors import BadRecord
 from questream.records.times import format_time, parse_time
 from questream.records.versions import SCHEMA_VERSION, invalid, is_known, newer_version
-from questream.rulings import read_said, said_document
+from questream.rulings import read_ruling_fields, write_ruling_fields
 
 _CLUSTER_KEY = re.compile(rb"[^/]*/c[0-9]+")
 _FLOAT32 = np.dtype("<f4")
@@ -84,7 +84,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
             },
             "ruled": {
                 "operation": state.operation,
-                **said_document(state.ruling),
+                **write_ruling_fields(state.ruling),
                 "separations": state.ruling.ends_of_clusters,
                 "ends": state.ruling.separations if state.ruling.ends_of_levels else None,
                 "exemplars": [exemplar_document(one) for one in state.ruling.exemplars],
@@ -113,7 +113,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         raise _invalid_state()
     vector = read.vector
     try:
-        said = read_said(read.ruled.model_extra or {})
+        plain = read_ruling_fields(read.ruled.model_extra or {})
     except ValueError:
         raise _invalid_state() from None
     return ClusterState(
@@ -140,7 +140,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
             separations=tuple(read.ruled.separations if read.ruled.ends is None else read.ruled.ends),
             exemplars=tuple(_to_exemplar(one) for one in read.ruled.exemplars if one.kind in get_args(ConstraintKind)),
             represented_by=_to_chosen(read.ruled.represented_by, read.representative),
-            **said,
+            **plain,
         ),
         operation=read.ruled.operation,
         features=_to_features(read.features),
@@ -259,7 +259,7 @@ class _Chosen(_Value):
 
 
 class _Ruled(_Value):
-    # Those of `SAID` among them.
+    # Those of `RULING_FIELDS` among them.
     model_config = ConfigDict(extra="allow")
 
     operation: _Count = 0

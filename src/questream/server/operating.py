@@ -14,9 +14,9 @@ from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, commit_import
+from questream.operations.marks import MarkKind
 from questream.operations.merging import precedence_of
 from questream.operations.requests import Propose
-from questream.operations.sayings import SayingKind
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, Store
@@ -67,11 +67,11 @@ class Unmerging:
 
 
 @dataclass(frozen=True, slots=True)
-class Saying:
-    """Something is said of a cluster as a whole, such as that it is resolved."""
+class Marking:
+    """A whole cluster is marked, for example as resolved."""
 
     cluster_id: int
-    kind: SayingKind
+    kind: MarkKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Dismissing:
     suggestion: Dismissible
 
 
-Operation = Dismissing | Representing | Naming | Merging | Saying | Separating | Unmerging | Forgetting
+Operation = Dismissing | Representing | Naming | Merging | Marking | Separating | Unmerging | Forgetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Operating:
                 survivor, loser = self._merging(namespace, operation)
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Saying() | Separating() | Unmerging() | Forgetting() | Representing() | Dismissing():
+            case Marking() | Separating() | Unmerging() | Forgetting() | Representing() | Dismissing():
                 proposed = self.proposed(namespace, operation)
                 before = tuple(self._store.states(namespace, list(proposed.before)))
                 chosen = proposed.after[before[0].cluster_id].represented_by
@@ -182,7 +182,7 @@ class Operating:
                 if len(self._done) > _MOST_IDS:
                     self._done.popitem(last=False)
         changed = dict.fromkeys(one.cluster_id for one in (*outcome.before, outcome.after))
-        what = operation.kind if isinstance(operation, Saying) else type(operation).__name__.lower()
+        what = operation.kind if isinstance(operation, Marking) else type(operation).__name__.lower()
         self._show(what, namespace, list(changed), actor, reason)
         return outcome
 
@@ -263,8 +263,8 @@ def _ruling(decisions: Decisions, operation: Operation) -> Propose:
             return decisions.represent(operation.cluster_id, operation.text, operation.place, operation.of)
         case Dismissing():
             return decisions.dismiss(operation.cluster_id, operation.suggestion)
-        case Saying():
-            return decisions.say(operation.kind, operation.cluster_id)
+        case Marking():
+            return decisions.mark(operation.kind, operation.cluster_id)
         case Separating():
             return decisions.separate(operation.cluster_id, operation.other_id)
         case Unmerging():

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from questream.domain import Correction, LevelsChange, Operation, RulesChange, Ruling
-from questream.rulings import read_said, said_document
+from questream.rulings import read_ruling_fields, write_ruling_fields
 from questream.store.protocol import ProposedLevels, ProposedOperation, kept_rulings
 from questream.store.redis.codec import (
     exemplars_text,
@@ -85,7 +85,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "label": ruling.label,
             "route": ruling.route,
             "separations": ruling.separations,
-            **said_document(ruling),
+            **write_ruling_fields(ruling),
             "exemplars": exemplars_text(ruling.exemplars),
             "represented": represented_text(ruling.represented_by),
         }
@@ -101,7 +101,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             separations=tuple(one["separations"]),
             exemplars=parse_exemplars(one.get("exemplars", "").encode()),
             represented_by=parse_represented(one.get("represented", "").encode()),
-            **read_said(one),
+            **read_ruling_fields(one),
         )
         for cluster_id, one in documents.items()
     }

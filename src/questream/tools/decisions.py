@@ -16,7 +16,7 @@ from questream.operations.requests import Propose
 from questream.records.corrections import correction_document
 from questream.records.states import chosen_document
 from questream.records.times import format_time
-from questream.rulings import said_document
+from questream.rulings import write_ruling_fields
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, ProposedLevels, ProposedOperation, Store
 from questream.tools.clusters import NoSuchCluster, lineage
@@ -115,7 +115,7 @@ def ruling_document(ruling: Ruling) -> dict[str, Any]:
     return {
         "label": ruling.label,
         "route": ruling.route,
-        **said_document(ruling),
+        **write_ruling_fields(ruling),
         "separations": list(ruling.ends_of_clusters),
         "kept_in": list(ruling.kept_in),
         "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],

@@ -267,30 +267,30 @@ class Operator:
 
     def _pin(self, _: str, live: Sequence[ClusterState]) -> Plan:
         number = self._random.choice(live).cluster_id
-        return Plan(lambda by: by.say("pin", number))
+        return Plan(lambda by: by.mark("pin", number))
 
     def _unpin(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
         pinned = [one.cluster_id for one in live if one.ruling.pinned]
         number = self._random.choice(pinned) if pinned else None
-        return None if number is None else Plan(lambda by: by.say("unpin", number))
+        return None if number is None else Plan(lambda by: by.mark("unpin", number))
 
     def _mute(self, _: str, live: Sequence[ClusterState]) -> Plan:
         number = self._random.choice(live).cluster_id
-        return Plan(lambda by: by.say("mute", number))
+        return Plan(lambda by: by.mark("mute", number))
 
     def _unmute(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
         muted = [one.cluster_id for one in live if one.ruling.muted]
         number = self._random.choice(muted) if muted else None
-        return None if number is None else Plan(lambda by: by.say("unmute", number))
+        return None if number is None else Plan(lambda by: by.mark("unmute", number))
 
     def _resolve(self, _: str, live: Sequence[ClusterState]) -> Plan:
         number = self._random.choice(live).cluster_id
-        return Plan(lambda by: by.say("resolve", number))
+        return Plan(lambda by: by.mark("resolve", number))
 
     def _reopen(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
         resolved = [one.cluster_id for one in live if one.ruling.resolved_size is not None]
         number = self._random.choice(resolved) if resolved else None
-        return None if number is None else Plan(lambda by: by.say("reopen", number))
+        return None if number is None else Plan(lambda by: by.mark("reopen", number))
 
     def _dismiss(self, _: str, live: Sequence[ClusterState]) -> Plan:
         number, suggestion = self._random.choice(live).cluster_id, self._random.choice(DISMISSIBLE)

@@ -54,7 +54,7 @@ def measure_operations(settings: Settings, dimension: int, clusters: int) -> lis
 
     kinds: dict[str, Make] = {
         "label": lambda by, at: by.label(at + 1, f"label {in_letters(at)}", None),
-        "pin": lambda by, at: by.say("pin", at + 1),
+        "pin": lambda by, at: by.mark("pin", at + 1),
         "reject": lambda by, at: by.reject(asked(at)),
         "split": lambda by, at: by.split(at + 1, asked(at)),
         "merge": lambda by, at: by.merge(2 * at + 1, 2 * at + 2, lambda *_: True),

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Dismissible
-from questream.operations.sayings import Pinning, Standing
+from questream.operations.marks import PinKind, StatusKind
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
@@ -19,11 +19,11 @@ from questream.server.api.effects import Corrected, LookedAt, Unknown, effect_of
 from questream.server.operating import (
     Dismissing,
     Forgetting,
+    Marking,
     Merging,
     Naming,
     Operation,
     Representing,
-    Saying,
     Separating,
     Unmerging,
 )
@@ -90,7 +90,7 @@ class MergeRequest(_Request):
 class PinRequest(_Request):
     """A cluster never merges automatically, or may again."""
 
-    op: Pinning
+    op: PinKind
 
 
 class SeparateRequest(_Request):
@@ -116,7 +116,7 @@ class ForgetRequest(_Request):
 class StandingRequest(_Request):
     """A cluster is dealt with, or not any more; it raises no events, or does again."""
 
-    op: Standing
+    op: StatusKind
 
 
 class DismissRequest(_Request):
@@ -186,7 +186,7 @@ def operation_of(request: AnyRequest, scope: Scope, joined: Joined) -> Operation
         case DismissRequest():
             return Dismissing(cluster_id, request.suggestion)
         case PinRequest() | StandingRequest():
-            return Saying(cluster_id, request.op)
+            return Marking(cluster_id, request.op)
         case ForgetRequest():
             return Forgetting(cluster_id)
         case UnmergeRequest():

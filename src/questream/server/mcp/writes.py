@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from questream.domain import Dismissible
 from questream.operations import Decisions
+from questream.operations.marks import StatusKind
 from questream.operations.requests import Propose
-from questream.operations.sayings import Standing
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.communities import MergeRequest as MergeLevels
@@ -112,26 +112,26 @@ def unpin_level(change: Change, level_id: LevelId) -> Committed:
 def pin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
     """Let a cluster never merge automatically."""
     number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.say("pin", number))
+    return _decide(change, lambda made: made.mark("pin", number))
 
 
 def unpin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
     """Let a pinned cluster merge automatically again."""
     number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.say("unpin", number))
+    return _decide(change, lambda made: made.mark("unpin", number))
 
 
 def set_standing(
     change: Change,
     cluster_id: ClusterId,
     standing: Annotated[
-        Standing,
+        StatusKind,
         Field(description="Dealt with, or open again; without events, or with them again."),
     ],
 ) -> Committed:
     """Say that a cluster is dealt with or open again, or let it raise events or none."""
     number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.say(standing, number))
+    return _decide(change, lambda made: made.mark(standing, number))
 
 
 def dismiss_suggestion(

@@ -15,7 +15,7 @@ from questream.clustering.levels import LEVEL_NAMES, Node, leaf
 from questream.clustering.merging import precedence
 from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, Naming
 from questream.errors import QuestreamError
-from questream.operations.sayings import SAYINGS
+from questream.operations.marks import MARKS
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.communities import MergeRequest, NamingRequest, decide_on_levels, label_community
@@ -35,7 +35,7 @@ MOST_CHOSEN = 50
 Op = Literal["label", "route", "merge"]
 _KINDS = ("cluster", *LEVEL_NAMES)
 _SAID: dict[str, str] = {
-    **{kind: saying.done for kind, saying in SAYINGS.items()},
+    **{kind: mark.done for kind, mark in MARKS.items()},
     "label": "{count} labelled.",
     "route": "{count} routed.",
     "merge": "{count} merged into one.",

@@ -11,8 +11,8 @@ from starlette.responses import RedirectResponse, Response
 
 from questream.domain import EXEMPLARS_KEPT, format_cluster_id
 from questream.operations import Decisions
+from questream.operations.marks import MARKS, MarkKind
 from questream.operations.requests import Propose
-from questream.operations.sayings import SAYINGS, SayingKind
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
@@ -27,10 +27,10 @@ from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.questions import ReadQuestion
 
 QuestionOp = Literal["reject", "move", "split"]
-ClusterOp = SayingKind | Literal["separate", "represent", "forget"]
+ClusterOp = MarkKind | Literal["separate", "represent", "forget"]
 
 _TITLES: dict[QuestionOp | ClusterOp, str] = {
-    **{kind: f"{kind.capitalize()} {{one}}" for kind in SAYINGS},
+    **{kind: f"{kind.capitalize()} {{one}}" for kind in MARKS},
     "reject": "{questions} of {one}: not this one",
     "move": "Move {questions} of {one} to {other}",
     "split": "Split {questions} off {one}",
@@ -39,7 +39,7 @@ _TITLES: dict[QuestionOp | ClusterOp, str] = {
     "forget": "Erase the texts of {one}",
 }
 _MEANINGS: dict[QuestionOp | ClusterOp, str] = {
-    **{kind: saying.meaning for kind, saying in SAYINGS.items()},
+    **{kind: mark.meaning for kind, mark in MARKS.items()},
     "reject": "Questions nearer to it than to the others no longer join this cluster.",
     "move": "Later questions nearer to it than to the others go to the same cluster.",
     "split": "They become a new cluster, which later questions nearer to them join.",
@@ -122,7 +122,7 @@ def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = Fals
         lambda looked_at: _decide(scope, asked, Ruling(dry_run=True, questions=looked_at), None),
         action=f"{request.url.path}?{request.url.query}",
         title=asked.title,
-        # What is said of a cluster as a whole moves no question.
+        # A mark moves no question.
         looked_at=LOOKED_AT if asked.op in get_args(QuestionOp) else 0,
         meaning=_MEANINGS[asked.op],
         verb="Erase for ever" if asked.op == "forget" else "Apply",
@@ -160,5 +160,5 @@ def _proposed(made: Decisions, asked: _Asked, chosen: ReadQuestion | None) -> Pr
         return made.represent(asked.cluster_id, chosen.text, chosen.place, chosen.cluster_id)
     if asked.op == "forget":
         return made.forget(asked.cluster_id)
-    (kind,) = (kind for kind in SAYINGS if kind == asked.op)
-    return made.say(kind, asked.cluster_id)
+    (kind,) = (kind for kind in MARKS if kind == asked.op)
+    return made.mark(kind, asked.cluster_id)

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from questream.domain import ClusterState
 from questream.records.times import format_time
-from questream.rulings import SAID
+from questream.rulings import RULING_FIELDS
 from questream.server.access import Login, Role
 from questream.server.problems import Refused
 from questream.server.services import Scope, Services, services_of, usual_namespace, visible_namespaces
@@ -86,7 +86,7 @@ _environment = Environment(
 _environment.filters |= {"count": _count, "short": _short, "ago": ago, "day": _day, "iso": format_time}
 _environment.filters |= {"a_day": _a_day, "rate": _rate, "bars": _bars}
 _environment.globals["Role"] = Role
-_environment.globals["SAID"] = SAID
+_environment.globals["RULING_FIELDS"] = RULING_FIELDS
 
 
 def load_templates() -> None:

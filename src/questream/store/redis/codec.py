@@ -119,14 +119,14 @@ def _parse_ruling(*fields: bytes | None) -> tuple[Ruling, int]:
     if fields == _UNRULED_FIELDS:
         return UNRULED, 0
     label, route, ruled, exemplars, represented = fields
-    separations, said, operation = _parse_ruled(ruled)
+    separations, plain, operation = _parse_ruled(ruled)
     ruling = Ruling(
         _text(label),
         _text(route),
         separations=separations,
         exemplars=parse_exemplars(exemplars),
         represented_by=parse_represented(represented),
-        **said,
+        **plain,
     )
     return ruling, operation
 
@@ -141,14 +141,14 @@ def _representatives(raw: bytes | None, ruling: Ruling) -> tuple[str | None, str
 
 
 def ruling_text(ruling: Ruling) -> str:
-    """What stands in a cluster's field `ruled` after the number of its operation: flags (`SAID`), then separations."""
+    """A cluster's field `ruled` behind its operation's number: flags (`RULING_FIELDS`), then separations."""
     return " ".join([flags_of(ruling), *ruling.separations])
 
 
 def parse_ruled(ruled: bytes | None) -> tuple[Ruling, int]:
     """The inverse of `ruling_text`, and the number of the last operation that ruled the cluster."""
-    separations, said, operation = _parse_ruled(ruled)
-    return Ruling(separations=separations, **said), operation
+    separations, plain, operation = _parse_ruled(ruled)
+    return Ruling(separations=separations, **plain), operation
 
 
 def _parse_ruled(ruled: bytes | None) -> tuple[tuple[str, ...], dict[str, Any], int]:

@@ -8,33 +8,33 @@ import pytest
 
 from questream.domain import OperationKind, Ruling
 from questream.operations import By, Decisions
-from questream.operations.sayings import SAYINGS, Pinning, SayingKind, Standing
+from questream.operations.marks import MARKS, MarkKind, PinKind, StatusKind
 from questream.store.reference.store import MemoryStore
 from tests.unit.test_cli import COMMANDS
 
-KINDS: tuple[SayingKind, ...] = (*get_args(Pinning), *get_args(Standing))
+KINDS: tuple[MarkKind, ...] = (*get_args(PinKind), *get_args(StatusKind))
 
 
 def test_each_is_declared_and_a_kind_of_operation() -> None:
-    assert tuple(SAYINGS) == KINDS
+    assert tuple(MARKS) == KINDS
     assert set(KINDS) <= set(get_args(OperationKind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_is_a_command(kind: SayingKind) -> None:
+def test_each_is_a_command(kind: MarkKind) -> None:
     assert f"questream clusters {kind}" in COMMANDS
 
 
 @pytest.mark.parametrize(("one", "other"), [("pin", "unpin"), ("mute", "unmute"), ("resolve", "reopen")])
-def test_each_takes_another_back(one: SayingKind, other: SayingKind) -> None:
-    said = SAYINGS[one].change(Ruling(), 3)
-    assert said != Ruling()
-    assert SAYINGS[other].change(said, 3) == Ruling()
+def test_each_takes_another_back(one: MarkKind, other: MarkKind) -> None:
+    marked = MARKS[one].change(Ruling(), 3)
+    assert marked != Ruling()
+    assert MARKS[other].change(marked, 3) == Ruling()
 
 
 def test_an_id_that_an_earlier_release_was_told_is_that_of_the_same_request() -> None:
     decisions = Decisions(MemoryStore(), "shop", By("ann"))
-    assert (decisions.say("pin", 1).asked, decisions.say("resolve", 2).asked) == (
+    assert (decisions.mark("pin", 1).asked, decisions.mark("resolve", 2).asked) == (
         "d5d75477a237f8cf",
         "b62df031b82f026f",
     )

@@ -1,4 +1,4 @@
-"""What people say of a cluster as a whole: an operation each, with what it makes of the ruling and its words."""
+"""Operations that mark a whole cluster: each with its change of the ruling and its words."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Literal
 
 from questream.domain import Ruling
 
-Pinning = Literal["pin", "unpin"]
-Standing = Literal["mute", "unmute", "resolve", "reopen"]
-SayingKind = Pinning | Standing
+PinKind = Literal["pin", "unpin"]
+StatusKind = Literal["mute", "unmute", "resolve", "reopen"]
+MarkKind = PinKind | StatusKind
 
 
 @dataclass(frozen=True, slots=True)
-class Saying:
-    """One of them: `change` makes the new ruling of the old one and the cluster's size.
+class Mark:
+    """A mark: `change` makes the new ruling of the old one and the cluster's size.
 
-    `meaning` says to people what would follow, `done` what follows.
+    `meaning` is its effect in words before it is applied, `done` after.
     """
 
     change: Callable[[Ruling, int], Ruling]
@@ -25,28 +25,28 @@ class Saying:
     done: str
 
 
-SAYINGS: Mapping[SayingKind, Saying] = {
-    "pin": Saying(
+MARKS: Mapping[MarkKind, Mark] = {
+    "pin": Mark(
         lambda ruling, _: replace(ruling, pinned=True),
         "No automatic merge joins it to another.",
         "It never merges automatically.",
     ),
-    "unpin": Saying(
+    "unpin": Mark(
         lambda ruling, _: replace(ruling, pinned=False),
         "It may merge automatically again.",
         "It may merge automatically again.",
     ),
-    "mute": Saying(lambda ruling, _: replace(ruling, muted=True), "It raises no events.", "It raises no events."),
-    "unmute": Saying(
+    "mute": Mark(lambda ruling, _: replace(ruling, muted=True), "It raises no events.", "It raises no events."),
+    "unmute": Mark(
         lambda ruling, _: replace(ruling, muted=False), "It raises events again.", "It raises events again."
     ),
     # A question that comes later makes it return.
-    "resolve": Saying(
+    "resolve": Mark(
         lambda ruling, size: replace(ruling, resolved_size=size),
         "The cluster is marked as dealt with, until its next question.",
         "The cluster is resolved, until its next question.",
     ),
-    "reopen": Saying(
+    "reopen": Mark(
         lambda ruling, _: replace(ruling, resolved_size=None),
         "The cluster is no longer marked as dealt with.",
         "It is open again.",
