@@ -6,7 +6,7 @@ ARGS ?=
 EXTRAS ?=
 COMMA := ,
 # Tests of one file run one after the other, files side by side: most of them wait for servers and their timeouts.
-JOBS ?= 8
+JOBS ?= 6
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 SBOM ?= sbom.json

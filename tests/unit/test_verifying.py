@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from questream.domain import ClusterState, Operation
+from questream.domain import ClusterState, Operation, Ruling
 from questream.records import PublishedLevels, encode_levels
 from questream.recovery.cluster_topic import Published
 from questream.recovery.operation_topic import PublishedOperations
@@ -85,7 +85,7 @@ CHANGES: dict[str, Callable[[Compared], object]] = {
     "what was retired is gone": lambda one: one.of_topic.retired.add(3),
     EVERY_CHANGE: lambda one: one.of_topic.revisions.update({3: 0}),
     TOPIC_HAS: lambda one: one.change(3, size=7),
-    f"{TOPIC_HAS} (label)": lambda one: one.change(3, label="cards"),
+    f"{TOPIC_HAS} (label)": lambda one: one.change(3, ruling=Ruling(label="cards")),
     f"{TOPIC_HAS} (sum)": lambda one: one.change(3, vector_sum=np.ones(4, np.float32)),
     f"{TOPIC_HAS} (no sum)": lambda one: one.change(3, vector_sum=None),
     "every merged id stands for a cluster": lambda one: one.states.pop(1),

@@ -169,7 +169,7 @@ for i, cluster in ipairs(request.clusters) do
   if retires[id] then
     redis.call('ZREM', idle_key, as_text(id))
     redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'ruled', 'features',
-      'kept', 'joins', 'absorbed', 'represented')
+      'exemplars', 'kept', 'joins', 'absorbed', 'represented')
     redis.call('HSET', key, 'retired', '1')
     redis.call('ZADD', outbox_key, as_text(now_ms + request.tombstone_ms), as_text(id))
     log.append('removed', as_text(id))

@@ -30,7 +30,7 @@ for i, number in ipairs(batch.ids) do
     redis.call('ZREM', singletons_key, id)
     redis.call('ZREM', aliases_key, id)
     redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'merged_into', 'joins',
-      'absorbed', 'ruled', 'features', 'kept', 'represented')
+      'absorbed', 'ruled', 'features', 'exemplars', 'kept', 'represented')
     redis.call('HSET', key, 'retired', '1')
     redis.call('HINCRBY', key, 'revision', 1)
     redis.call('ZADD', outbox_key, as_text(tombstone_at), id)
