@@ -116,6 +116,63 @@ def test_the_history_tells_who_decided_what_and_takes_it_back() -> None:
     assert [(one["operation"], one["kind"]) for one in listed] == [(4, "undo"), (2, "separate")]
 
 
+def held(cluster: dict[str, Any]) -> dict[str, Any]:
+    """A cluster without what each request draws or counts anew."""
+    return {name: value for name, value in cluster.items() if name != "revision"} | {
+        "represented_by": None if cluster["represented_by"] is None else cluster["represented_by"]["place"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "body"),
+    [
+        ([], {"op": "label", "label": "parcel"}),
+        ([{"op": "route", "route": "cards"}], {"op": "route", "route": ""}),
+        ([], {"op": "pin"}),
+        ([{"op": "pin"}], {"op": "unpin"}),
+        ([], {"op": "mute"}),
+        ([{"op": "mute"}], {"op": "unmute"}),
+        ([], {"op": "resolve"}),
+        ([{"op": "resolve"}], {"op": "reopen"}),
+        ([], {"op": "dismiss", "suggestion": "name"}),
+        ([], {"op": "separate", "other_id": "c1"}),
+        ([], {"op": "represent", "text": "Where are my parcels?"}),
+        ([{"op": "represent", "text": "Where are they?"}], {"op": "forget", "irreversible": True}),
+        (
+            [{"op": "pin", "cluster_id": "c1"}, {"op": "represent", "cluster_id": "c1", "text": "Where is it?"}],
+            {"op": "merge", "cluster_id": "c2", "other_id": "c1"},
+        ),
+        (
+            [{"op": "label", "cluster_id": "c1", "label": "parcel"}, {"op": "label", "label": "payment"}],
+            {"op": "merge", "other_id": "c1", "keep": "c2"},
+        ),
+        (
+            [{"op": "label", "label": "payment"}, {"op": "merge", "other_id": "c1"}],
+            {"op": "unmerge", "cluster_id": "c1"},
+        ),
+    ],
+    ids=lambda value: value["op"] if isinstance(value, dict) else None,
+)
+def test_a_preview_has_the_cluster_as_the_operation_leaves_it(
+    before: list[dict[str, Any]], body: dict[str, Any]
+) -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    for one in before:
+        assert operate(client, **{"cluster_id": "c2", **one}).status_code == 200
+    looked = operate(client, **{"cluster_id": "c2", **body}, dry_run=True)
+    done = operate(client, **{"cluster_id": "c2", **body})
+    assert (looked.status_code, done.status_code) == (200, 200), looked.text
+    assert held(looked.json()["after"]) == held(done.json()["after"])
+
+
+def test_a_preview_of_a_merge_is_refused_as_the_merge_is() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    merge = {"op": "merge", "cluster_id": "c1", "other_id": "c2"}
+    operate(client, op="separate", cluster_id="c1", other_id="c2")
+    looked, done = operate(client, **merge, dry_run=True), operate(client, **merge)
+    assert (looked.status_code, looked.json()) == (409, done.json())
+
+
 def test_separating_a_cluster_from_itself_is_refused_and_a_preview_changes_nothing() -> None:
     client = client_of(store_with({"shop": TEXTS}))
     assert operate(client, op="separate", cluster_id="c1", other_id="c1").status_code == 409

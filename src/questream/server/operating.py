@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -15,7 +15,6 @@ from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, commit_import
 from questream.operations.marks import MarkKind
-from questream.operations.merging import precedence_of
 from questream.operations.requests import Propose
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
@@ -131,21 +130,15 @@ class Operating:
 
     def preview(self, namespace: str, operation: Operation) -> Outcome:
         """What an operation would do; nothing is changed. Raises what `apply` raises, but for names that differ."""
-        match operation:
-            case Naming():
-                state = self._live(namespace, operation.cluster_id)
-                return Outcome((state,), _named(state, operation))
-            case Merging():
-                survivor, loser = self._merging(namespace, operation)
-                named = survivor if operation.keep is None else self._live(namespace, operation.keep)
-                return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Marking() | Separating() | Unmerging() | Forgetting() | Representing() | Dismissing():
-                proposed = self.proposed(namespace, operation)
-                before = tuple(self._store.states(namespace, list(proposed.before)))
-                chosen = proposed.after[before[0].cluster_id].represented_by
-                shown = before[0].representative if chosen is None else chosen.text
-                shown = None if proposed.forgets is not None else shown
-                return Outcome(before, replace(before[0], representative=shown), corrections=proposed.corrections)
+        proposed = self.proposed(namespace, operation)
+        before = tuple(self._store.states(namespace, list(proposed.before)))
+        if proposed.merge is not None:
+            survivor, loser = before
+            return Outcome(before, _ruled(_merged(survivor, loser), proposed), _drops(survivor, loser))
+        state, part = before[0], proposed.part
+        if part is not None:
+            state = replace(before[1], merged_into=None, size=part.size, members=part.remains.members)
+        return Outcome(before, _ruled(state, proposed), corrections=proposed.corrections)
 
     def proposed(self, namespace: str, operation: Operation) -> ProposedOperation:
         """What an operation would commit; a merge as one that may drop names. Raises what `preview` raises."""
@@ -244,12 +237,6 @@ class Operating:
     def _live(self, namespace: str, cluster_id: int) -> ClusterState:
         return lineage(self._store, namespace, cluster_id)[-1]
 
-    def _merging(self, namespace: str, operation: Merging) -> Sequence[ClusterState]:
-        one, other = self._live(namespace, operation.cluster_id), self._live(namespace, operation.other_id)
-        if one.cluster_id == other.cluster_id:
-            raise Refused(HTTPStatus.CONFLICT, "the two are one cluster already")
-        return sorted((one, other), key=precedence_of)
-
 
 def _ruling(decisions: Decisions, operation: Operation) -> Propose:
     match operation:
@@ -278,29 +265,23 @@ def id_was_given() -> Refused:
     return Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give it another one")
 
 
-def _named(state: ClusterState, naming: Naming) -> ClusterState:
-    label, route = _names(state, naming)
-    return replace(state, ruling=replace(state.ruling, label=label, route=route))
-
-
-def _names(state: ClusterState, naming: Naming) -> tuple[str | None, str | None]:
-    """Label and route of a cluster after it is named."""
-    label = state.label if naming.label is None else naming.label or None
-    route = state.route if naming.route is None else naming.route or None
-    return label, route
-
-
 def _drops(survivor: ClusterState, loser: ClusterState) -> bool:
     kept, lost = (survivor.label, survivor.route), (loser.label, loser.route)
     return any(lost) and any(kept) and lost != kept
 
 
-def _merged(survivor: ClusterState, loser: ClusterState, kept: ClusterState) -> ClusterState:
-    named = kept if kept.label or kept.route else loser
+def _merged(survivor: ClusterState, loser: ClusterState) -> ClusterState:
     return replace(
         survivor,
-        ruling=replace(survivor.ruling, label=named.label, route=named.route),
         size=survivor.size + loser.size,
+        members=survivor.members + loser.members,
         created_at=min(survivor.created_at, loser.created_at),
         last_seen_at=max(survivor.last_seen_at, loser.last_seen_at),
     )
+
+
+def _ruled(state: ClusterState, proposed: ProposedOperation) -> ClusterState:
+    """A cluster with the ruling that an operation would leave it."""
+    ruling = proposed.after[state.cluster_id]
+    shown = state.representative if ruling.represented_by is None else ruling.represented_by.text
+    return replace(state, ruling=ruling, representative=None if proposed.forgets is not None else shown)

@@ -40,9 +40,6 @@ class Suggesting:
             "the questions of large clusters", lambda name: asking.two_in_one(name, catalogues.get(name).states())
         )
 
-    def _find_splits(self, namespace: str) -> list[TwoInOne]:
-        return self._asking.two_in_one(namespace, self._catalogues.get(namespace).states())
-
     def to_merge(self, namespace: str) -> list[Suggestion]:
         """Merges that people's decisions forbid, the largest first.
 
