@@ -193,9 +193,7 @@ def test_of_two_processes_one_tells_and_the_other_takes_over(events: Events) -> 
         one.start()
         one.wait_until_publishing()
         two.start()
-        wait_until(
-            lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process publishes events\n"}, "one"
-        )
+        wait_until(lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process delivers events\n"}, "one")
         teller = one if one.ready()[1] == "ok\n" else two
         first = events.tell()
         events.wait_for(first)

@@ -85,7 +85,7 @@ def test_a_session_that_may_pass_is_followed_by_another(outcome: Exception, monk
             stopping.set()
         raise outcome
 
-    condition = WatchCondition(60.0)
+    condition = WatchCondition("publishes", 60.0)
     run_sessions(session, stopping, condition)
     assert begun == 3
     # Only what went wrong is told.
@@ -100,7 +100,7 @@ def test_what_no_session_mends_ends_the_process() -> None:
         raise KafkaRefused("topic cluster-events does not exist", "create it with: questream topics create")
 
     with pytest.raises(KafkaRefused, match="does not exist"):
-        run_sessions(session, stopping, WatchCondition(60.0))
+        run_sessions(session, stopping, WatchCondition("publishes", 60.0))
 
 
 class Pauses(threading.Event):
@@ -124,5 +124,5 @@ def test_pauses_get_longer_until_a_session_has_lasted(monkeypatch: pytest.Monkey
     def session() -> None:
         raise KafkaUnavailable("Kafka does not answer")
 
-    run_sessions(session, stopping, WatchCondition(60.0))
+    run_sessions(session, stopping, WatchCondition("publishes", 60.0))
     assert stopping.seconds == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 0.5, 1.0]

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 
 class WatchCondition:
-    """Set by the process's own thread, asked by any. A loop that does not turn for `stall_seconds` stalls."""
+    """Set by the process's own thread, asked by any. A loop that does not turn for `stall_seconds` stalls.
 
-    def __init__(self, stall_seconds: float) -> None:
+    `work` is what such a process does with events.
+    """
+
+    def __init__(self, work: Literal["publishes", "delivers"], stall_seconds: float) -> None:
+        self._work = work
         self._stall_seconds = stall_seconds
         self._trouble: str | None = "not a member of the consumer group yet"
         self._remark: str | None = None
         self._turned_at: float | None = None
 
     def stands_by(self, *, is_member: bool) -> None:
-        """Another process publishes events, as far as is known."""
-        self._turn(None if is_member else "not a member of the consumer group yet", "another process publishes events")
+        """Another process does the work, as far as is known."""
+        trouble = None if is_member else "not a member of the consumer group yet"
+        self._turn(trouble, f"another process {self._work} events")
 
     def learns(self) -> None:
         """What was decided before is read."""
@@ -50,7 +56,7 @@ class WatchCondition:
         return "nothing was read for longer than kafka.max_poll_interval_seconds"
 
     def ready(self) -> str | None:
-        """None if this process publishes events, or would if the one that does so ended; else the reason."""
+        """None if this process does the work, or would if the one that does so ended; else the reason."""
         return self._trouble
 
     def remark(self) -> str | None:

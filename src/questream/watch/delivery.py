@@ -48,7 +48,7 @@ class Delivery:
         self._name = f"{settings.kafka.worker_id or f'{socket.gethostname()}-{uuid.uuid4().hex[:8]}'}-webhooks"
         self._receiver = receiver_of(settings.webhooks)
         self.metrics = WebhookMetrics()
-        self.condition = WatchCondition(settings.kafka.max_poll_interval_seconds)
+        self.condition = WatchCondition("delivers", settings.kafka.max_poll_interval_seconds)
         self._stopping = threading.Event()
         self.metrics.build.info({"version": version("questream")})
 

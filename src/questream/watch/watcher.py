@@ -63,7 +63,7 @@ class Watcher:
         self._name = f"{settings.kafka.worker_id or f'{socket.gethostname()}-{uuid.uuid4().hex[:8]}'}-events"
         self._transactional_id = f"{settings.kafka.group_id}-{self._name}"
         self.metrics = EventMetrics()
-        self.condition = WatchCondition(settings.kafka.max_poll_interval_seconds)
+        self.condition = WatchCondition("publishes", settings.kafka.max_poll_interval_seconds)
         self._stopping = threading.Event()
         self._watchdog = Watchdog()
         self.metrics.build.info({"version": version("questream")})
