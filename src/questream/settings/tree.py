@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -761,7 +761,7 @@ class WebhookSettings(Group):
     kinds: Annotated[
         list[EventKindName],
         BeforeValidator(_split),
-        Allowed("a list of emerging, spiking, quiet, returned, merged, split and renamed"),
+        Allowed(f"a list of {', '.join(get_args(EventKindName))}"),
     ] = Field(
         default=["emerging", "spiking", "returned"],
         description="Kinds of events that are sent; empty: all.",
