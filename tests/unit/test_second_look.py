@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from questream.clustering.second_look.kept import (
     pack,
     unpack,
 )
+from questream.clustering.second_look.lexicon import LANGUAGES, read_lexicon
 from tests.kit.stepping import Stepper
 
 
@@ -81,6 +84,7 @@ def test_it_is_the_same_both_ways_around() -> None:
         ("Send me 2,500 euros", "Send me €2500"),
         ("Why were Rs. 500 and Rs 1000 notes banned?", "Why were INR 500 and INR 1000 notes banned?"),
         ("Is EUR 20 enough?", "Is 20 euros enough?"),
+        ("Le magasin est-il ouvert à 17 heures ?", "Le magasin est-il ouvert à 17:00 ?"),
         ("Is the shop open at 7 pm?", "Is the shop open at 19:00?"),
         ("Is dark mode not enabled?", "Is dark mode disabled?"),
         ("My card is blocked", "How do I unblock my card?"),
@@ -127,6 +131,9 @@ def test_a_paraphrase_is_no_conflict(one: str, other: str) -> None:
         ("Is the refundable ticket dearer?", "Is the non-refundable ticket dearer?", "antonym"),
         ("How do I change pounds into dollars?", "How do I change pounds into yen?", "antonym"),
         ("Wie zahle ich mit PayPal?", "Wie zahle ich mit ApplePay?", "name"),
+        ("Est-ce que vous livrez en 1 heure ?", "Est-ce que vous livrez en 2 heures ?", "number"),
+        ("Est-ce que vous livrez en 24 heures ?", "Est-ce que vous livrez en 2 jours ?", "number"),
+        ("Le magasin est-il ouvert à 17 heures ?", "Le magasin est-il ouvert à midi ?", "number"),
         ("La robe bleue est-elle disponible ?", "Avez-vous la robe rouge ?", "antonym"),
     ],
 )
@@ -141,6 +148,73 @@ def test_any_text_has_few_items_of_32_bits(text: str) -> None:
     assert len(found) <= MOST_ITEMS
     assert all(0 <= one < 1 << 32 for one in found)
     assert conflict(found, found) is None
+
+
+def in_other_letters(phrase: str) -> list[str]:
+    """The phrase in letters that `re.IGNORECASE` takes for its own, and that are others in lower case."""
+    return [phrase, phrase.upper(), *(phrase.replace(*pair) for pair in ("i\u0131", "i\u0130", "s\u017f", "k\u212a"))]
+
+
+REWORDED = [
+    one for name in LANGUAGES for those in read_lexicon(name)["rewordings"].values() for one in those.split(" / ")
+]
+PIECES = [
+    *(spelled for phrase in REWORDED for spelled in in_other_letters(phrase)),
+    *("is", "how", "ist", "wie", "est", "pour", "es", "para", "a", "half", "not", "non", "kein", "pas", "no"),
+    *("0", "1", "1.2", "1.2.3", "1,5", "1,2,3", "12:30", "v1.2.3", "9" * 400, "\u0661.\u0662.\u0663", "\u00b2"),
+    *("$", "\u20ac", "kg", "am", "pm", "k", "m", "million", "days", "months", "th", "o'clock"),
+    *("'s", "-", ".", ",", '"', "\u00ab", "&"),
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["", " "]))
+def test_words_and_numbers_in_any_form_have_items(pieces: list[str], between: str) -> None:
+    found = features(between.join(pieces))
+    assert all(0 <= one < 1 << 32 for one in found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is it open at M\u0130DN\u0130GHT?",
+        "Is it open at m\u0131dnight?",
+        "Is it five at mo\u017ft?",
+        "Is 1.2.3kg too much?",
+        "Is it 1.2.3k?",
+        "Was it sent at 31.12.2026am?",
+    ],
+)
+def test_no_form_of_a_word_or_a_number_is_an_error(text: str) -> None:
+    assert features(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"' + " " * 1_000_000, ('"' + " " * 1_000) * 1_000, "1." * 500_000 + "kg", "A." * 500_000, "a1" * 500_000],
+    ids=range(5),
+)
+def test_a_hostile_text_takes_no_more_time_than_to_read_it(text: str) -> None:
+    """In processor time: the square of a million would be hours."""
+    began = time.process_time()
+    features(text)
+    assert time.process_time() - began < 3
+
+
+def test_long_tokens_are_not_kept() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            features(f"where is {number}{'x' * 100_000}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000
+
+
+def test_each_unit_has_one_meaning() -> None:
+    names = Counter(name for line in read_lexicon("any")["units"] for name in line.split()[2:])
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_a_long_text_has_no_items() -> None:

@@ -24,7 +24,8 @@ _LONGEST_TITLE = 3
 _CAPITALS_SHARE = 0.6
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-_.:/#'&][^\W_]+|,\d+)*|[$€£¥%°]|[\"“”„«»]|[.,;:?!()…]")
-_QUOTED = re.compile(r"[\"“„«]\s*([^\"“”„«»]{1,60}?)\s*[\"”“»]")
+_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
+_QUOTED_CHARACTERS = 60
 _INITIALS = re.compile(r"\b(?:[A-Z]\.){2,}")
 _ELIDED = re.compile(r"\b([ldnjmsct]|qu)'(?=\w)", re.IGNORECASE)
 # "Peut-il", "y a-t-il": the verb and its pronoun.
@@ -54,7 +55,8 @@ def features(text: str) -> Features:
     if reworded != text:
         tokens = _TOKEN.findall(reworded)
     found = _Reader(tokens, words).read()
-    quoted = [item(Kind.QUOTED, hashed(quote.lower().rstrip(".,;:?! '"))) for quote in _QUOTED.findall(text)]
+    quotes = [quote for quote in map(str.strip, _QUOTED.findall(text)) if 0 < len(quote) <= _QUOTED_CHARACTERS]
+    quoted = [item(Kind.QUOTED, hashed(quote.lower().rstrip(".,;:?! '"))) for quote in quotes]
     return (*found, *quoted)[:MOST_ITEMS]
 
 

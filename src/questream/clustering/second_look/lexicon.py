@@ -49,7 +49,7 @@ class Lexicon:
     phrases: Mapping[tuple[str, str], tuple[int, ...]]
     particles: frozenset[str]
     compound: frozenset[str]
-    rewordings: Mapping[str, str]
+    rewordings: tuple[str, ...]
     reworded_phrases: re.Pattern[str]
 
     def stem(self, word: str) -> str:
@@ -59,7 +59,8 @@ class Lexicon:
 
     def reworded(self, text: str) -> str:
         """The text with phrases such as `no longer` as the words that they stand for."""
-        return self.reworded_phrases.sub(lambda found: self.rewordings[found[0].lower()], text)
+        # By group: where case is ignored, more is found than the phrases in lower case, such as "m\u0131dnight".
+        return self.reworded_phrases.sub(lambda found: self.rewordings[(found.lastindex or 1) - 1], text)
 
 
 @cache
@@ -89,7 +90,7 @@ def lexicon(language: str) -> Lexicon:
             phrases[stem, particle] = (*phrases.get((stem, particle), ()), pole)
         elif pole not in poles.get(stem, ()):
             poles[stem] = (*poles.get(stem, ()), pole)
-    rewordings = {phrase: words for words, phrases in raw["rewordings"].items() for phrase in phrases.split(" / ")}
+    reworded = ["|".join(map(re.escape, phrases.split(" / "))) for phrases in raw["rewordings"].values()]
     return Lexicon(
         language=language,
         function=words("function"),
@@ -119,8 +120,8 @@ def lexicon(language: str) -> Lexicon:
         listed=frozenset(listed),
         phrases=phrases,
         particles=frozenset(particle for _, particle in phrases),
-        rewordings=rewordings,
-        reworded_phrases=re.compile(rf"\b(?:{'|'.join(map(re.escape, rewordings))})\b", re.IGNORECASE),
+        rewordings=tuple(raw["rewordings"]),
+        reworded_phrases=re.compile(rf"\b(?:{'|'.join(f'({those})' for those in reworded)})\b", re.IGNORECASE),
         compound=frozenset(word.partition("_")[0] for word in roles if "_" in word),
     )
 

@@ -36,6 +36,8 @@ _VERSION = re.compile(r"v(\d+(?:\.\d+)?)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _MIDDAY = {"am": 0, "pm": 720}
+# "À 17 heures" is an hour of the day, "en 2 heures" is for how long.
+_HOUR_OF_DAY = ("à", "heures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +147,13 @@ def _amount(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float | str
     value: float | str
     joined = _JOINED.fullmatch(token)
     if joined and joined[2] in words.scales:
-        return float(_digits(joined[1])) * words.scales[joined[2]], 1
+        digits = _digits(joined[1])
+        return None if digits is None else (float(digits) * words.scales[joined[2]], 1)
     if _PLAIN.fullmatch(token):
-        value = _digits(token)
-        if value.count(".") > 1 or "," in value:
+        digits = _digits(token)
+        if digits is None:
             return None
+        value = digits
     elif token in words.numbers:
         value = words.numbers[token]
     elif token in words.scales and len(token) > 2:
@@ -164,15 +168,15 @@ def _amount(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float | str
     return value, max(taken, 1) if token not in words.scales else taken - 1
 
 
-def _digits(text: str) -> str:
-    """The digits with a point for the decimals and nothing for thousands."""
+def _digits(text: str) -> str | None:
+    """The digits with a point for the decimals and nothing for thousands; None for a date, a version and the like."""
     if _THOUSANDS.fullmatch(text):
         return text.replace(",", "").replace(".", "")
     if text.count(",") == 1 and "." not in text:
         return text.replace(",", ".")
     if "," in text and text.count(".") == 1 and text.rindex(",") < text.index("."):
         return text.replace(",", "")
-    return text
+    return None if text.count(".") > 1 or "," in text else text
 
 
 def _of_article(tokens: Sequence[str], at: int, words: Lexicon) -> Number | None:
@@ -195,16 +199,18 @@ def _of_article(tokens: Sequence[str], at: int, words: Lexicon) -> Number | None
 def _joined(digits: str, letters: str) -> Number | None:
     if letters in _ORDINAL_ENDINGS:
         return Number(_plain(digits), 1)
-    if letters in _MIDDAY:
-        return Number(_clock(float(_digits(digits)) * 60, letters), 1)
-    unit = units().get(letters)
-    return None if unit is None else Number(_item(_digits(digits), unit), 1)
+    value, unit = _digits(digits), units().get(letters)
+    if value is not None and letters in _MIDDAY:
+        return Number(_clock(float(value) * 60, letters), 1)
+    return None if value is None or unit is None else Number(_item(value, unit), 1)
 
 
 def _with_unit(value: float | str, taken: int, tokens: Sequence[str], at: int) -> Number:
     following = tokens[at + taken] if at + taken < len(tokens) else ""
     if following in _MIDDAY:
         return Number(_clock(float(value) * 60, following), taken + 1)
+    if at and (tokens[at - 1], following) == _HOUR_OF_DAY:
+        return Number(_item(float(value) * 60, Unit(3, 0, 1.0)), taken + 1)
     unit = units().get(following)
     if unit is not None:
         return Number(_item(value, unit), taken + 1)

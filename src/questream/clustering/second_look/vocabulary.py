@@ -10,8 +10,9 @@ from questream.clustering.second_look.items import Flag, Kind, hashed, item
 from questream.clustering.second_look.lexicon import Lexicon, lexicon
 from questream.clustering.second_look.numbers import begins_number
 
-# As many as a stream has in use.
+# As many as a stream has in use, of at most so many characters.
 _TOKENS = 65536
+_KEPT_CHARACTERS = 64
 
 _CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_]).+|\d+(?:[-_.:/#]\d+){2,}|\d+[-/#]\d+|[A-Z]+-[A-Z0-9]+")
 _MIXED = re.compile(r"[^\W\d_]*(?:[A-Z]{2}|[a-zß-ÿ][A-Z])")
@@ -56,9 +57,17 @@ class Entry:
     parts: tuple[Part, ...] = ()
 
 
-@lru_cache(maxsize=_TOKENS)
 def entry_of(token: str, language: str) -> Entry:
     """The entry of a token of a text in that language."""
+    return _kept(token, language) if len(token) <= _KEPT_CHARACTERS else _entry(token, language)
+
+
+@lru_cache(maxsize=_TOKENS)
+def _kept(token: str, language: str) -> Entry:
+    return _entry(token, language)
+
+
+def _entry(token: str, language: str) -> Entry:
     words, lower = lexicon(language), token.lower()
     if not lower[0].isalnum():
         return Entry(lower, is_mark=True, ends_clause=lower in _CLAUSE_ENDS, may_be_number=begins_number(lower, words))
