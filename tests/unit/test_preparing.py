@@ -201,6 +201,9 @@ def test_sentences_that_do_not_say_what_it_is_about_are_left_out(said: str) -> N
         "Que dois-je faire maintenant ?",
         "Es muy molesto.",
         "¿Alguien me lo puede explicar?",
+        "I went through the manual.",
+        "I could not get through to the hotline.",
+        "Ich bin sehr unzufrieden.",
     ],
 )
 def test_what_is_said_of_the_mail_itself_is_left_out_wherever_it_stands(said: str) -> None:
@@ -218,6 +221,53 @@ def test_a_fingerprint_and_a_long_word_are_no_picture(word: str) -> None:
     assert without_frame(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Are you available by phone on Sunday?",
+        "Do you have the manual for it?",
+        "I need the manual for it.",
+        "Can I pick up on Saturday?",
+        "Please provide a new product, thanks.",
+        "Ist die Hotline am Sonntag erreichbar?",
+        "Haben Sie eine Anleitung dafür?",
+        "Ich möchte die Anleitung dazu.",
+        "Avez-vous la notice ?",
+        "¿Tienen el manual?",
+        "¿Puedo llamar por teléfono?",
+    ],
+)
+def test_what_is_asked_in_words_of_a_remark_is_kept(asked: str) -> None:
+    assert without_frame(f"Hello,\n\nMy flat is in Rome. {asked}\n\nThanks\nAnna") == f"My flat is in Rome. {asked}"
+
+
+def test_a_long_field_of_a_form_is_kept_to_its_end() -> None:
+    said = f"{'My card was declined in that shop again. ' * 20}Why?"
+    assert without_frame(f"Name: Anna\nEmail: a@x.example\nMessage: {said}\n\nThanks\nAnna") == said
+
+
+def test_a_form_below_the_header_of_a_forwarded_mail_is_kept() -> None:
+    header = "From: Anna <a@x.example>\nTo: Bo\nSubject: Contact form"
+    assert without_frame(f"FYI\n\n{header}\nMessage: {QUESTION}\n\nThanks\nAnna") == QUESTION
+
+
+@pytest.mark.parametrize("between", ["\n", "\nHello,\n\n", "\nHello,\n"])
+@pytest.mark.parametrize("broken", [False, True], ids=["one line", "three lines"])
+def test_what_stands_below_a_warning_of_mail_from_outside_is_kept(between: str, broken: bool) -> None:
+    parts = (
+        "CAUTION: This email originated from outside of the",
+        "organization. Do not click links or open",
+        "attachments unless you recognize the sender.",
+    )
+    warning = ("\n" if broken else " ").join(parts)
+    assert without_frame(f"{warning}{between}{QUESTION}\n\nThanks\nAnna") == QUESTION
+
+
+def test_a_question_in_words_of_a_warning_is_kept() -> None:
+    asked = "I got mail of an external sender. It says do not click.\n\nWhat now?"
+    assert without_frame(f"{asked}\n\nThanks\nAnna") == asked
+
+
 def test_what_a_field_of_a_form_says_is_kept() -> None:
     assert without_frame("Name: Anna\nEmail: a@x.example\nMessage: roaming fee\n\nThanks\nAnna") == "roaming fee"
 
@@ -231,8 +281,9 @@ def test_a_sentence_of_words_that_many_have_is_kept(said: str) -> None:
     assert without_frame(f"Hello,\n\n{said} What now?\n\nBest regards\nAnna") == f"{said} What now?"
 
 
-def test_a_number_is_left_out_behind_a_sentence_that_stays() -> None:
-    mail = f"Hello,\n\nMy flat is in Rome. Order no. 48120\n{QUESTION}\n\nThanks\nAnna"
+@pytest.mark.parametrize("space", [" ", "  "], ids=["one space", "two spaces"])
+def test_a_number_is_left_out_behind_a_sentence_that_stays(space: str) -> None:
+    mail = f"Hello,\n\nMy flat is in Rome.{space}Order no.{space}48120\n{QUESTION}\n\nThanks\nAnna"
     assert without_frame(mail) == f"My flat is in Rome.\n{QUESTION}"
 
 
@@ -411,7 +462,7 @@ LANGUAGES = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", ["greetings", "courtesies", "closings", "sent_from", "forwarded"])
+@pytest.mark.parametrize("kind", ["greetings", "courtesies", "remarks", "closings", "sent_from", "forwarded"])
 def test_a_request_behind_any_phrase_is_kept(language: str, kind: str) -> None:
     asked = [
         (request, f"{said} {request}")
@@ -531,8 +582,11 @@ def test_each_word_in_lower_case_is_one_that_is_written(text: str) -> None:
         "Subject: " + "re: " * 250_000 + "\nx",
         "Order 123. " * 90_000 + "\nWhere is my card?",
         "Where is my card?\nx " + "Thanks. " * 120_000,
+        "Where is" + " " * 900_000 + "my card?\nx",
+        "Where is it? (Mine)" + " " * 900_000 + "x\nx",
+        "Message: " + "re: " * 250_000 + "\nx",
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_a_hostile_mail_takes_no_more_time_than_to_read_it(text: str) -> None:
     """In processor time: the square of a million would be hours."""

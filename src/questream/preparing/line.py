@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from questream.preparing.phrases import asks_in, phrases
+from questream.preparing.phrases import Beginnings, asks_in, phrases
 
 _LOOKED_AT = 400
 # More words are a sentence, not a line of a frame.
@@ -48,9 +48,9 @@ _AND = (["and"], ["und"], ["et"], ["y"])
 _QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
 # Before a digit it is rather an abbreviation, such as "Order no. 4711". A remark in brackets ends by itself, and a
-# Spanish question says where it begins.
+# Spanish question says where it begins. Each run of spaces is read once and whole.
 _BETWEEN_SENTENCES = re.compile(
-    r"(?<=[.!?])\s+(?!\d)|(?<=\))\s+(?=[A-Z\u00c0-\u00d6\u00d8-\u00de])|\s+(?=[\u00bf\u00a1])"
+    r"(?=\s)(?<!\s)(?:(?<=[.!?])\s++(?!\d)|(?<=\))\s++(?=[A-Z\u00c0-\u00d6\u00d8-\u00de])|\s++(?=[\u00bf\u00a1]))"
 )
 
 
@@ -133,7 +133,8 @@ class Line:
         if found is None:
             return None
         name = " ".join(found[1].lower().replace("#", " ").split())
-        return (name, found[2] or "") if name in phrases().headers else None
+        content = "" if found[2] is None else self.text[found.start(2) :]
+        return (name, content) if name in phrases().headers else None
 
     @property
     def number(self) -> bool:
@@ -149,7 +150,12 @@ class Line:
     @property
     def courteous(self) -> bool:
         """Whether it is a courtesy and small words alone, such as "I'd be grateful for a swift reply."."""
-        return _is_courtesy(self.words)
+        known = phrases()
+        if not _is_courtesy(self.words, known.courtesies_and_remarks):
+            return False
+        # "I am available by phone." is a remark; "Are you available by phone?" is what the mail is about.
+        asks = self.asks or not known.wanting.isdisjoint(self.words)
+        return not asks or _is_courtesy(self.words, known.courtesies)
 
     @property
     def reference(self) -> bool:
@@ -172,7 +178,7 @@ class Line:
         if len(self.words) > NAME_WORDS:
             return False
         # In other words than those that are known, such as "With fond regards" or "Warm wishes from Rome,".
-        if not phrases().regards.isdisjoint(self.words) and _is_courtesy(self.words):
+        if not phrases().regards.isdisjoint(self.words) and self.courteous:
             return True
         if self.text[-1:] != ",":
             return False
@@ -226,11 +232,11 @@ def _closings(words: list[str]) -> int:
     return count + 1 + more if more else count
 
 
-def _is_courtesy(words: list[str]) -> bool:
+def _is_courtesy(words: list[str], those: Beginnings) -> bool:
     known = phrases()
     at = courtesies = 0
     while at < len(words):
-        count = known.courtesies.begin(words[at : at + _COURTESY_WORDS])
+        count = those.begin(words[at : at + _COURTESY_WORDS])
         if not (count or words[at] in known.small or words[at] in known.regards or _is_small_number(words[at])):
             # Nearly every sentence that says something ends here, at one of its first words.
             return False

@@ -16,6 +16,9 @@ from questream.preparing.phrases import asks_in, phrases
 MOST_LINES = 400
 _SIGNATURE_LINES = 16
 _SUBJECT_WORDS = 3
+_BANNER_LINES = 8
+# So many phrases of a warning are one; of a sender who speaks of themself it has one more.
+_WARNINGS = 2
 # Sentences that are looked at, as a text may be of nothing but short ones.
 _MOST_ASIDES = 400
 
@@ -101,10 +104,23 @@ def _passes_on(lines: list[Line]) -> bool:
 
 
 def _without_banner(lines: list[Line]) -> list[Line]:
-    """Without the paragraph by which a gateway warns of mail from outside."""
+    """Without the lines above by which a gateway warns of mail from outside."""
     first = list(takewhile(lambda line: not line.blank, lines))
-    said = phrases().banners.among([word for line in first for word in line.words])
-    return _trimmed(lines[len(first) :]) if len(said) > 1 and len(first) < len(lines) else lines
+    said, warning = _warnings(first[:_BANNER_LINES]), first[:_BANNER_LINES]
+    if len(said) < _WARNINGS:
+        return lines
+    while _warnings(warning[:-1]) == said:
+        warning.pop()
+    if any(line.asks for line in warning) or (any(line.own for line in warning) and len(said) == _WARNINGS):
+        return lines
+    # What is left of the paragraph may be the mail, or the end of the warning.
+    rest = first[len(warning) :]
+    kept = rest if any(line.says for line in rest) else []
+    return _trimmed([*kept, *lines[len(first) :]]) or lines
+
+
+def _warnings(lines: list[Line]) -> set[str]:
+    return phrases().banners.among([word for line in lines for word in line.words])
 
 
 def _announces_quote(lines: list[Line], at: int) -> int:
@@ -154,7 +170,7 @@ def _header_of_quoted(lines: list[Line], at: int) -> int:
     end, names = first, list[str]()
     while end < min(len(lines), first + 2 * _SIGNATURE_LINES):
         field = lines[end].field
-        if field is not None:
+        if field is not None and field[0] not in phrases().bodies:
             names.append(field[0])
         elif not lines[end].blank:
             break

@@ -54,16 +54,19 @@ class Phrases:
     """Phrases in lower case, words apart by one space.
 
     A sentence of nothing but `courtesies`, `fillers` and `small` words, one courtesy at least, does not say what a mail
-    is about; nor does one of a number and `references`. A closing in other words has one of `regards`. A line that
-    begins with one of `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking`
-    is said, or two words of `asking_pairs`, one behind the other. `headers` are names of the fields of a mail or a
-    ticket, `subjects` those of them that say what it is about, `senders` those that say whose mail it is, `bodies`
-    those that have the mail itself. `passed_on` says that the mail below is the one to read, `banners` are what a
-    gateway puts above a mail from outside.
+    is about; nor does one of a number and `references`. `remarks` are courtesies too, unless the sentence asks or has
+    one of the `wanting` words: the manual was read in vain, or is asked for. A closing in other words has one of
+    `regards`. A line that begins with one of `sent_from` names one of `devices`. Where a sender asks, or speaks of
+    themself, one of `asking` is said, or two words of `asking_pairs`, one behind the other. `headers` are names of the
+    fields of a mail or a ticket, `subjects` those of them that say what it is about, `senders` those that say whose
+    mail it is, `bodies` those that have the mail itself. `passed_on` says that the mail below is the one to read,
+    `banners` are what a gateway puts above a mail from outside.
     """
 
     greetings: Beginnings
     courtesies: Beginnings
+    courtesies_and_remarks: Beginnings
+    wanting: frozenset[str]
     closings: Beginnings
     regards: frozenset[str]
     fillers: frozenset[str]
@@ -98,6 +101,8 @@ def phrases() -> Phrases:
     return Phrases(
         greetings=Beginnings(of("greetings")),
         courtesies=Beginnings(of("courtesies")),
+        courtesies_and_remarks=Beginnings(of("courtesies") | of("remarks")),
+        wanting=of("wanting"),
         closings=Beginnings(of("closings")),
         regards=of("regards"),
         fillers=of("fillers"),
