@@ -241,6 +241,16 @@ def test_what_is_asked_in_words_of_a_remark_is_kept(asked: str) -> None:
     assert without_frame(f"Hello,\n\nMy flat is in Rome. {asked}\n\nThanks\nAnna") == f"My flat is in Rome. {asked}"
 
 
+def test_numbers_that_a_colon_announces_in_one_line_are_kept() -> None:
+    asked = "Please cancel these: order 48120. Order 48121."
+    assert without_frame(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
+
+
+def test_a_word_below_a_picture_in_the_text_is_kept() -> None:
+    picture = PICTURE.split("\n")[0]
+    assert without_frame(f"Hello,\n\nIt looks so:\n{picture}\nRefund\n\nThanks\nAnna") == "It looks so:\nRefund"
+
+
 def test_a_long_field_of_a_form_is_kept_to_its_end() -> None:
     said = f"{'My card was declined in that shop again. ' * 20}Why?"
     assert without_frame(f"Name: Anna\nEmail: a@x.example\nMessage: {said}\n\nThanks\nAnna") == said

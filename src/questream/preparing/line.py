@@ -25,7 +25,8 @@ _UNSEEN_AROUND = "".join(_UNSEEN) + " \t\r\xa0"
 _ENCODED_CHARACTERS = 60
 # Base64 is put in lines of 60 to 76 characters, the last of which is shorter. A fingerprint has letters of one case.
 _ENCODED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=\D*\d)[A-Za-z0-9+/]+={0,2}")
-_ENCODED_END = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
+# Letters alone are rather a word.
+_ENCODED_END = re.compile(r"(?=[A-Za-z]*[0-9+/=])[A-Za-z0-9+/]{4,}={0,2}")
 _RULES = frozenset("-_=*~#\u2014\u2500")
 _DASHES = re.compile(r"--+|__+|\u2014")
 _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")

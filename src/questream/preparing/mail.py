@@ -246,9 +246,10 @@ def _without_asides(lines: list[Line]) -> list[Line]:
             return lines
         begin = 0 if kept[-1].aside else kept[-1].last_sentence()
         last = Line(kept[-1].text[begin:])
-        if not (last.aside or last.closing) or (last.reference and _is_announced(kept[:-1])):
-            break
         rest = Line(kept[-1].text[:begin])
+        announced = last.reference and (":" in rest.text or _is_announced(kept[:-1]))
+        if announced or not (last.aside or last.closing):
+            break
         kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
     return kept or lines
 
@@ -266,7 +267,11 @@ def _without_aside_sentences(lines: list[Line]) -> list[Line]:
             if not line.aside or (line.reference and _is_announced(kept)):
                 kept.append(line)
             continue
-        said = [sentence for sentence in sentences if not Line(sentence).aside]
+        said: list[str] = []
+        for sentence in map(Line, sentences):
+            announced = sentence.reference and any(":" in one for one in said)
+            if announced or not sentence.aside:
+                said.append(sentence.text)
         if len(said) == len(sentences):
             kept.append(line)
         elif said:
