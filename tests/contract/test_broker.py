@@ -667,6 +667,31 @@ def test_a_client_whose_brokers_are_all_elsewhere_by_now_asks_where_it_began(
                     old.cut()
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.__name__.split(".")[-2])
+def test_a_closed_producer_sends_nothing_any_more(kafka_factory: Callable[..., KafkaServer], adapter: Adapter) -> None:
+    """What it could not send before would come behind the newer records of another."""
+    with Link(free_port()) as path, ExitStack() as opened:
+        server = kafka_factory(links=[path])
+        topics = create_topics(server.bootstrap_servers)
+        bed = Bed(adapter, Stream(f"{LOOPBACK}:{path.port}", topics, "redis://127.0.0.1:1"), opened)
+        producer = bed.producer()
+        producer.send(Outgoing(bed.topic, b"k", b"before", (), 0, FIRST_MS), ignore)
+        producer.flush(WAIT_SECONDS)
+        path.cut()
+        producer.send(Outgoing(bed.topic, b"k", b"late", (), 0, FIRST_MS), ignore)
+        with pytest.raises(KafkaTimeout):
+            producer.flush(2.0)
+        producer.close()
+        path.heal()
+        reader = bed.reader(0)
+        bed.send(b"after")
+        read = values(reader, 2)
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            read += [message.value for messages in reader.poll(0.5).values() for message in messages]
+        assert read == [b"before", b"after"]
+
+
 def test_an_option_that_the_client_does_not_have_is_refused(bed: Bed) -> None:
     bed.adapter.check_options({})
     with pytest.raises(SettingsError, match=r"kafka\.options\.no_such_option"):

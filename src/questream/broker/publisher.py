@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # The client has them by then, and only has to say them.
 _OUTCOMES_SECONDS = 2.0
+_CLOSE_SECONDS = 2.0
 
 
 class Publisher(Protocol):
@@ -273,8 +274,13 @@ class Sent:
 
 
 def _close_aside(producer: Producer) -> None:
-    """Close in a thread of its own: a producer whose broker is gone may never come back from it."""
-    threading.Thread(target=_close_quietly, args=(producer,), name="producer-close", daemon=True).start()
+    """Close in a thread of its own, and wait a moment: a producer whose broker is gone may never come back from it.
+
+    What it still sends comes before what is verified, or sent by another producer, after this call.
+    """
+    closing = threading.Thread(target=_close_quietly, args=(producer,), name="producer-close", daemon=True)
+    closing.start()
+    closing.join(_CLOSE_SECONDS)
 
 
 def _close_quietly(producer: Producer) -> None:

@@ -156,6 +156,12 @@ PATCHES = (
         "tests/integration/test_client_metadata.py::test_a_reader_asks_for_the_topics_that_it_is_asked_of",
     ),
     Patch(
+        "a producer that could not send a record is not closed: it tries on, and sends it behind newer ones",
+        "kafka.producer.sender.Sender.force_close",
+        "producer",
+        "tests/contract/test_broker.py::test_a_closed_producer_sends_nothing_any_more",
+    ),
+    Patch(
         "how long a quota holds a producer back is known as an average alone",
         "kafka.net.connection.KafkaConnection._throttle_time",
         "producer",

@@ -17,6 +17,8 @@ from questream.broker.port import GroupMetadata, Offsets, OnDelivery, Outgoing, 
 from questream.errors import KafkaUnavailable, RecordsTooLarge, Superseded
 
 _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
+# As long as its sender may take to see that it has to end; it ends by itself.
+_CLOSE_SECONDS = 5.0
 
 
 class KeySerializer(Serializer):  # type: ignore[misc]  # kafka-python ships no types
@@ -90,6 +92,11 @@ class ProducerAdapter:
         return max(0.0, until - time.monotonic())
 
     def close(self) -> None:
+        # The client's own close flushes first, and closes nothing where that fails: its sender would go on trying, and
+        # send old records behind newer ones of another producer.
+        sender = self._client._sender
+        sender.force_close()
+        sender.join(_CLOSE_SECONDS)
         # It complains of what it could not send, which hides the error that came before.
         with suppress(kafka_errors.KafkaError):
             self._client.close(timeout=0)
