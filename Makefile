@@ -100,7 +100,7 @@ bench: $(STAMP) ## Measure the pipeline on this machine
 faults: servers ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults; a seed is resumed
 	@$(BIN)/python -m tests.kit.campaign $(ARGS)
 
-faults-report: $(STAMP) ## Add up what all campaigns on this machine gave, by seed and commit
+faults-report: $(STAMP) ## Add up the campaigns on this machine by commit
 	@$(BIN)/python -m tests.kit.campaign --report $(ARGS)
 
 mutants: servers ## Each guard taken out, one at a time: which test misses it; ARGS="--only commit.lua --jobs 2", --list

@@ -138,14 +138,14 @@ def test_code_that_no_commit_has_is_not_resumed(tmp_path: Path) -> None:
     assert Run(tmp_path, 1, "abc+", KINDS).missing([plan]) == [plan]
 
 
-def test_runs_add_up_by_seed_and_commit(tmp_path: Path) -> None:
+def test_runs_add_up_by_commit(tmp_path: Path) -> None:
     for seed, commit in ((2, "abc"), (1, "abc"), (1, "def")):
         run = Run(tmp_path, seed, commit, KINDS)
         for plan in draw_schedule(seed, 2 * ROUND_FAULTS, KINDS):
             run.add(survived(plan))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in added_up(all_runs(tmp_path))[2:]]
-    assert [row[:2] for row in rows[:-1]] == [["1", "abc"], ["1", "def"], ["2", "abc"]]
-    assert [row[3:5] for row in rows] == [["20", "20"]] * 3 + [["60", "60"]]
+    assert [[row[0], row[2]] for row in rows] == [["abc", "1, 2"], ["def", "1"], ["2 commits", "2 seeds, 3 runs"]]
+    assert [row[3:5] for row in rows] == [["40", "40"], ["20", "20"], ["60", "60"]]
 
 
 def survived(plan: Round) -> RoundOutcome:
