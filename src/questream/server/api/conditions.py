@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,10 +11,9 @@ from typing import Annotated
 from fastapi import Header
 
 from questream.domain import LEVEL_LETTERS, NamespaceRules
-from questream.operations import Decisions
-from questream.operations.requests import Propose
 from questream.server.api.clusters import etag_of
 from questream.server.api.levels import communities_of, community_of, etags_of_levels
+from questream.server.operating import Ask
 from questream.server.problems import Overtaken, Refused
 from questream.server.services import Scope, read_cluster_id
 from questream.store.aliases import follow_aliases
@@ -71,7 +70,7 @@ class Seen:
         if not self.tags or not self.tags <= set(tags_of(self.scope, names)):
             raise Overtaken
 
-    def provided(self, ask: Callable[[Decisions], Propose]) -> Callable[[Decisions], Propose]:
+    def provided(self, ask: Ask) -> Ask:
         """The same request, refused where something is not as it was seen."""
         return ask if self.tags is None else lambda made: ask(made).provided(self.require)
 

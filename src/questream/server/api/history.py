@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 
 from questream.domain import Dismissible, format_cluster_id
-from questream.operations import By, Decisions
-from questream.operations.requests import Propose
+from questream.operations import By
 from questream.server.access import Role
 from questream.server.api.clusters import Chosen
 from questream.server.api.conditions import IfMatch, Seen
@@ -23,6 +21,7 @@ from questream.server.api.effects import (
     rules_effect_of,
 )
 from questream.server.api.operations import DryRun, OperationId, Reason
+from questream.server.operating import Ask
 from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
@@ -165,13 +164,13 @@ def unmerge(scope: Scope, cluster_id: int, request: Ruling, if_match: list[str] 
     return rule(scope, request, asked, joined.unknown)
 
 
-def rule(scope: Scope, request: Ruling, ask: Callable[[Decisions], Propose], unknown: str | None = None) -> Committed:
+def rule(scope: Scope, request: Ruling, ask: Ask, unknown: str | None = None) -> Committed:
     """Preview or commit a decision of somebody. Raises Refused for a viewer, and what `Operating.rule` raises."""
     scope.require(Role.OPERATOR)
     by = By(scope.login.name, request.reason, request.id)
     if not request.dry_run:
         return Committed(**as_document(scope.services.operating.rule(scope.namespace, by, ask)), unknown=unknown)
-    proposed = scope.services.operating.preview_ruling(scope.namespace, by, ask)
+    proposed = scope.services.operating.preview(scope.namespace, by, ask)
     effect = effect_of(scope, proposed, request.questions)
     of_rules = rules_effect_of(scope, proposed, request.questions)
     return Committed(**as_document(proposed), effect=effect, rules_effect=of_rules, unknown=unknown)

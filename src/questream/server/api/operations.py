@@ -10,23 +10,14 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Dismissible
+from questream.operations import By
 from questream.operations.marks import PinKind, StatusKind
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
 from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.effects import Corrected, LookedAt, Unknown, effect_of
-from questream.server.operating import (
-    Dismissing,
-    Forgetting,
-    Marking,
-    Merging,
-    Naming,
-    Operation,
-    Representing,
-    Separating,
-    Unmerging,
-)
+from questream.server.operating import Ask
 from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import NoSuchCluster
@@ -167,32 +158,36 @@ class Result(BaseModel):
     unknown: Unknown = None
 
 
-def operation_of(request: AnyRequest, scope: Scope, joined: Joined) -> Operation:
+def ask_for(request: AnyRequest, scope: Scope, joined: Joined) -> Ask:
     """What is asked for; a question that is named by its id is read again from Kafka."""
-    cluster_id = read_cluster_id(request.cluster_id)
+    one = read_cluster_id(request.cluster_id)
     match request:
         case RepresentRequest():
             # Before Kafka is read, which takes seconds.
-            find_cluster(scope, cluster_id)
+            find_cluster(scope, one)
             found = scope.services.asking.chosen(scope.namespace, request.question_id, request.text)
-            return Representing(cluster_id, found.text, found.place, found.cluster_id)
+            return lambda made: made.represent(one, found.text, found.place, found.cluster_id)
         case LabelRequest():
-            return Naming(cluster_id, label=request.label)
+            return lambda made: made.label(one, request.label, None)
         case RouteRequest():
-            return Naming(cluster_id, route=request.route)
+            return lambda made: made.label(one, None, request.route)
         case MergeRequest():
+            other = read_cluster_id(request.other_id)
             keep = None if request.keep is None else read_cluster_id(request.keep)
-            return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names, keep)
+            # A preview says what is lost.
+            may_drop = request.drop_names or request.dry_run
+            return lambda made: made.merge(one, other, lambda *_: may_drop, keep=keep)
         case DismissRequest():
-            return Dismissing(cluster_id, request.suggestion)
+            return lambda made: made.dismiss(one, request.suggestion)
         case PinRequest() | StandingRequest():
-            return Marking(cluster_id, request.op)
+            return lambda made: made.mark(request.op, one)
         case ForgetRequest():
-            return Forgetting(cluster_id)
+            return lambda made: made.forget(one)
         case UnmergeRequest():
-            return Unmerging(cluster_id, tuple(joined.questions))
+            return lambda made: made.unmerge(one, joined.questions)
         case SeparateRequest():
-            return Separating(cluster_id, read_cluster_id(request.other_id))
+            different = read_cluster_id(request.other_id)
+            return lambda made: made.separate(one, different)
 
 
 @router.post("/namespaces/{namespace}/operations", responses=CONFLICTS)
@@ -208,21 +203,18 @@ def operate(
     joined = scope.services.asking.joined(scope.namespace, parted)
     seen = Seen.of(scope, if_match, [request.cluster_id, getattr(request, "other_id", None)])
     try:
-        operation = operation_of(request, scope, joined)
+        ask = seen.provided(ask_for(request, scope, joined))
     except NoSuchCluster:
         seen.require()
         raise
     operating, id, effect = scope.services.operating, request.id or str(uuid4()), None
     if request.dry_run:
-        try:
-            outcome = operating.preview(scope.namespace, operation)
-        finally:
-            # What has become impossible is reported as a change, as by the operation itself.
-            seen.require()
-        if request.questions:
-            effect = effect_of(scope, operating.proposed(scope.namespace, operation), request.questions)
+        # Nobody's id: one that was said before would change nothing.
+        proposed = operating.preview(scope.namespace, By(""), ask)
+        outcome = operating.outlook(scope.namespace, proposed)
+        effect = effect_of(scope, proposed, request.questions)
     else:
-        outcome = operating.apply(scope.namespace, operation, scope.login.name, id, request.reason, seen.require)
+        outcome = operating.apply(scope.namespace, By(scope.login.name, request.reason, id), ask)
         response.headers["ETag"] = etag_of(outcome.after)
     return Result(
         operation=outcome.number,

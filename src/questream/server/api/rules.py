@@ -123,6 +123,6 @@ def set_rules(
 
     seen = Seen.of(scope, if_match, [RULES])
     operating = scope.services.operating
-    decide = operating.preview_ruling if request.dry_run else operating.rule
+    decide = operating.preview if request.dry_run else operating.rule
     by = By(scope.login.name, request.reason, request.id)
     return Committed(**as_document(decide(scope.namespace, by, seen.provided(lambda made: made.rules(values)))))

@@ -11,9 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from questream.domain import Dismissible
-from questream.operations import Decisions
 from questream.operations.marks import StatusKind
-from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.communities import MergeRequest as MergeLevels
@@ -31,6 +29,7 @@ from questream.server.api.history import Committed, Ruling, UndoRequest, rule, u
 from questream.server.api.levels import LevelId
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.toolset import Caller, Namespace
+from questream.server.operating import Ask
 from questream.server.services import Scope, read_cluster_id
 from questream.signatures import as_called, parameters_of
 
@@ -276,5 +275,5 @@ def _asked_for(
     """Only its parameters are used: they are those of every operation."""
 
 
-def _decide(change: Change, propose: Callable[[Decisions], Propose]) -> Committed:
-    return rule(change.scope, Ruling(**change.how), propose)
+def _decide(change: Change, ask: Ask) -> Committed:
+    return rule(change.scope, Ruling(**change.how), ask)

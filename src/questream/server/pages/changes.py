@@ -23,7 +23,7 @@ from questream.server.api.conditions import Seen, tags_among, tags_of
 from questream.server.api.history import Ruling, rule
 from questream.server.api.levels import read_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
-from questream.server.operating import Merging
+from questream.server.operating import Ask
 from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Overtaken, Refused
@@ -296,13 +296,12 @@ def _merges(scope: Scope, chosen: Sequence[Chosen], seen: Sequence[str], id: str
         if kept.node.level:
             yield decide_on_levels(scope, _merging(kept, one, id=f"{id}.{one.node}"), tags).operation
             continue
-        merging = Merging(survivor, one.node.number, drops_names=True)
-        require = Seen.of(scope, tags, stand).require
-        done = scope.services.operating.apply(
-            scope.namespace, merging, scope.login.name, f"{id}.{one.node.number}", require=require
-        )
-        survivor = done.after.cluster_id
-        yield done.number
+        stands = Seen.of(scope, tags, stand)
+        yield rule(scope, Ruling(id=f"{id}.{one.node.number}"), stands.provided(_merged(survivor, one))).operation
+
+
+def _merged(survivor: int, loser: Chosen) -> Ask:
+    return lambda made: made.merge(survivor, loser.node.number, lambda *_: True)
 
 
 def _require_mergeable(scope: Scope, chosen: Sequence[Chosen]) -> None:

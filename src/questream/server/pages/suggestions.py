@@ -9,13 +9,13 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from questream.domain import ClusterState, Dismissible, format_cluster_id
+from questream.domain import ClusterState, Dismissible
 from questream.errors import QuestreamError
 from questream.operations.suggesting import Forbidding
 from questream.server.access import Role
-from questream.server.operating import Dismissing, Operation, Separating
+from questream.server.api.history import Ruling, rule
 from questream.server.pages.changes import done_link, read_done
-from questream.server.pages.forms import Fields, Form, first
+from questream.server.pages.forms import Form, first
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
@@ -24,6 +24,8 @@ _PAGE = 50
 Shown = Literal["merge", "overlap", "name", "split"]
 # Clusters, what forbids that they merge, and the questions of the parts that one would be split into.
 Row = tuple[tuple[ClusterState, ...], tuple[Forbidding, ...], tuple[list[str], ...]]
+
+_OF_ONE: dict[str, Dismissible] = {"name": "name", "split": "split"}
 
 router = APIRouter()
 
@@ -57,12 +59,18 @@ def show_suggestions(request: Request, scope: InNamespace, kind: Shown = "merge"
 def dismiss(scope: InNamespace, fields: Form) -> Response:
     """It is made no more: the two clusters are separated, or the one needs no name or no split."""
     scope.require(Role.OPERATOR)
-    kind, operation = _dismissed(fields)
-    names = [format_cluster_id(operation.cluster_id), *_others(operation)]
-    id = f"{first(fields, 'id')[:64]}.{'.'.join(names)}"
-    done = scope.services.operating.apply(scope.namespace, operation, scope.login.name, id)
-    here, what = f"/n/{scope.namespace}/suggestions", "separate" if isinstance(operation, Separating) else "dismiss"
-    return RedirectResponse(link(here, kind=kind, **done_link(what, [done.number])), HTTPStatus.SEE_OTHER)
+    kind, names = first(fields, "kind"), fields.get("c", [])[:3]
+    one, *others = [read_cluster_id(name) for name in names] or [0]
+    if not one or len(others) != (kind not in _OF_ONE):
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a suggestion is of one cluster, or to merge two")
+    how = Ruling(id=f"{first(fields, 'id')[:64]}.{'.'.join(names)}")
+    if kind in _OF_ONE:
+        done = rule(scope, how, lambda made: made.dismiss(one, _OF_ONE[kind]))
+    else:
+        kind = "overlap" if kind == "overlap" else "merge"
+        done = rule(scope, how, lambda made: made.separate(one, others[0]))
+    here = f"/n/{scope.namespace}/suggestions"
+    return RedirectResponse(link(here, kind=kind, **done_link(done.kind, [done.operation])), HTTPStatus.SEE_OTHER)
 
 
 def _find(scope: Scope, kind: Shown) -> list[Row]:
@@ -77,18 +85,3 @@ def _find(scope: Scope, kind: Shown) -> list[Row]:
         one for one in services.suggesting.to_merge(namespace) if (kind == "overlap") == ("label" in one.forbidden_by)
     ]
     return [(one.clusters, one.forbidden_by, ()) for one in merges[:_PAGE]]
-
-
-def _dismissed(fields: Fields) -> tuple[Shown, Separating | Dismissing]:
-    kind = first(fields, "kind")
-    chosen = [read_cluster_id(one) for one in fields.get("c", [])[:3]]
-    of_one: dict[str, Dismissible] = {"name": "name", "split": "split"}
-    if kind in of_one and len(chosen) == 1:
-        return of_one[kind], Dismissing(chosen[0], of_one[kind])
-    if kind in of_one or len(chosen) != 2:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a suggestion is of one cluster, or to merge two")
-    return "overlap" if kind == "overlap" else "merge", Separating(*chosen)
-
-
-def _others(operation: Operation) -> list[str]:
-    return [format_cluster_id(operation.other_id)] if isinstance(operation, Separating) else []
