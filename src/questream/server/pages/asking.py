@@ -20,7 +20,7 @@ router = APIRouter()
 @router.get("/n/{namespace}/ask")
 def show_question(request: Request, scope: InNamespace) -> Response:
     """Where a question is typed."""
-    return render(request, "ask.html", scope.login, scope, text="", answer=None, threshold=0.0, refusal=None)
+    return render(request, "ask.html", scope.login, scope, text="", answer=None, threshold=0.0)
 
 
 @router.post("/n/{namespace}/ask")
@@ -35,5 +35,6 @@ def ask(request: Request, scope: InNamespace, fields: Form) -> Response:
             threshold = rules.threshold
     except (Refused, QuestreamError) as error:
         refusal = Refused.by(error)
-    context = {"text": text, "answer": answer, "threshold": threshold, "refusal": refusal}
-    return render(request, "ask.html", scope.login, scope, refusal.status if refusal else 200, **context)
+    return render(
+        request, "ask.html", scope.login, scope, refusal=refusal, text=text, answer=answer, threshold=threshold
+    )

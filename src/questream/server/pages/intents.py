@@ -61,8 +61,8 @@ def bring(request: Request, scope: InNamespace, fields: Form) -> Response:
         if not first(fields, "agreed") or first(fields, "seen") != _mark(lines):
             return _show(request, scope, lines=lines, looked_at=looked_at)
         done = import_given(scope, _GIVEN, given, id, read_reason(fields), dry_run=False)
-    except QuestreamError as error:
-        return _show(request, scope, HTTPStatus.UNPROCESSABLE_ENTITY, lines=lines, refusal=str(error))
+    except (Refused, QuestreamError) as error:
+        return _show(request, scope, lines=lines, refusal=Refused.by(error))
     query = done_link("intents" if done.operations else "known", done.operations)
     return RedirectResponse(link(f"/n/{scope.namespace}/intents", **query), HTTPStatus.SEE_OTHER)
 
@@ -86,11 +86,10 @@ def _mark(lines: str) -> str:
 def _show(
     request: Request,
     scope: Scope,
-    status: int = HTTPStatus.OK,
     *,
     lines: str = "",
     looked_at: Imported | None = None,
-    refusal: str | None = None,
+    refusal: Refused | None = None,
 ) -> Response:
     known = list_intents(scope)
     return render(
@@ -98,7 +97,6 @@ def _show(
         "intents.html",
         scope.login,
         scope,
-        status,
         intents=known.intents[:_SHOWN],
         count=len(known.intents),
         without=known.labels_without_examples,

@@ -110,10 +110,15 @@ def render(
     login: Login | None,
     scope: Scope | None = None,
     /,
-    status: int = 200,
+    status: int | None = None,
+    *,
+    refusal: Refused | None = None,
     **context: Any,
 ) -> Response:
-    """A page. The cookie of its forms is set where the browser has none."""
+    """A page, with why something is not on it: then its status is that of the `refusal`, unless another is given.
+
+    The cookie of its forms is set where the browser has none.
+    """
     services = services_of(request)
     names = [] if login is None else visible_namespaces(services, login)
     known = request.cookies.get(CSRF_COOKIE, "")
@@ -126,8 +131,12 @@ def render(
         "can_log_out": services.access.has_tokens,
         "form_token": form_token,
         "path": request.url.path,
+        "refusal": refusal,
     }
-    response = HTMLResponse(_environment.get_template(template).render({**shell, **context}), status)
+    if status is None:
+        status = HTTPStatus.OK if refusal is None else refusal.status
+    body = _environment.get_template(template).render({**shell, **context})
+    response = HTMLResponse(body, status, None if refusal is None else refusal.headers)
     if form_token != known:
         set_cookie(request, response, CSRF_COOKIE, form_token)
     return response

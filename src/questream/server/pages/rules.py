@@ -74,7 +74,7 @@ def _show(
         "rules.html",
         scope.login,
         scope,
-        HTTPStatus.CONFLICT if changed else refusal.status if refusal else HTTPStatus.OK,
+        HTTPStatus.CONFLICT if changed else None,
         in_force=in_force(scope),
         rules=rules.values(),
         set_by=rules.operation or None,

@@ -44,7 +44,6 @@ def show_suggestions(request: Request, scope: InNamespace, kind: Shown = "merge"
         "suggestions.html",
         scope.login,
         scope,
-        refusal.status if refusal else HTTPStatus.OK,
         kind=kind,
         found=found,
         refusal=refusal,
