@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.marks import MarkKind
+
 Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -387,19 +389,14 @@ def _namings(namings: Mapping[str, Naming]) -> dict[str, dict[str, str | None]]:
 
 OperationKind = Literal[
     "label",
-    "pin",
-    "unpin",
+    MarkKind,
     "separate",
     "move",
     "reject",
     "split",
     "merge",
     "unmerge",
-    "mute",
     "dismiss",
-    "unmute",
-    "resolve",
-    "reopen",
     "represent",
     "forget",
     "rules",

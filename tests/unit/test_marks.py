@@ -7,12 +7,12 @@ from typing import get_args
 import pytest
 
 from questream.domain import OperationKind, Ruling
+from questream.marks import MARKS, MarkKind
 from questream.operations import By, Decisions
-from questream.operations.marks import MARKS, MarkKind, PinKind, StatusKind
 from questream.store.reference.store import MemoryStore
 from tests.unit.test_cli import COMMANDS
 
-KINDS: tuple[MarkKind, ...] = (*get_args(PinKind), *get_args(StatusKind))
+KINDS: tuple[MarkKind, ...] = get_args(MarkKind)
 
 
 def test_each_is_declared_and_a_kind_of_operation() -> None:

@@ -11,6 +11,7 @@ from questream.cli.clusters import AnyLevelArgument, ClusterArgument, is_level, 
 from questream.cli.decisions import decide_as_asked, decide_in
 from questream.cli.output import agrees, remark
 from questream.errors import QuestreamError
+from questream.marks import MARKS, Mark, MarkKind
 
 if TYPE_CHECKING:
     from questream.operations import Decisions
@@ -19,55 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["clusters"]
 
 
-def _add(
-    name: str, help_: str, propose: Callable[[Decisions, str], Propose], argument: object = ClusterArgument
-) -> None:
-    """Add a command of this name that proposes something of one cluster, or of what else the `argument` takes."""
+def _add(kind: MarkKind, mark: Mark) -> None:
+    """Add the command of a mark; a pin is of an intent or a topic as well."""
+    on_level = _ON_LEVELS.get(kind)
 
     def decide(change: Change, cluster: str) -> None:
-        if argument is ClusterArgument or not is_level(cluster):
-            number_of(cluster)
-        decide_as_asked(change, lambda by: propose(by, cluster))
+        if on_level is not None and is_level(cluster):
+            decide_as_asked(change, lambda by: on_level(by, cluster))
+            return
+        number = number_of(cluster)
+        decide_as_asked(change, lambda by: by.mark(kind, number))
 
-    decide.__annotations__["cluster"] = argument
-    change_command(clusters, name, help=help_)(decide)
+    decide.__annotations__["cluster"] = ClusterArgument if on_level is None else AnyLevelArgument
+    help_ = f"{mark.help}\n\nExample: questream clusters {kind} {mark.example}"
+    change_command(clusters, kind, help=help_)(decide)
 
 
-_add(
-    "pin",
-    "Let a cluster never merge automatically, or keep in an intent or a topic what is in it.\n\n"
-    'Example: questream clusters pin c17 --reason "reviewed"',
-    lambda by, name: by.pin_level(name) if is_level(name) else by.mark("pin", number_of(name)),
-    AnyLevelArgument,
-)
-_add(
-    "unpin",
-    "Let a pinned cluster merge automatically again, or what is in an intent or a topic be found elsewhere.\n\n"
-    "Example: questream clusters unpin c17",
-    lambda by, name: by.unpin_level(name) if is_level(name) else by.mark("unpin", number_of(name)),
-    AnyLevelArgument,
-)
-_add(
-    "mute",
-    'Let a cluster raise no events.\n\nExample: questream clusters mute c17 --reason "known outage"',
-    lambda by, name: by.mark("mute", number_of(name)),
-)
-_add(
-    "unmute",
-    "Let a muted cluster raise events again.\n\nExample: questream clusters unmute c17",
-    lambda by, name: by.mark("unmute", number_of(name)),
-)
-_add(
-    "resolve",
-    "Say that a cluster is dealt with; it returns with the next question.\n\n"
-    'Example: questream clusters resolve c17 --reason "fixed in 2.3"',
-    lambda by, name: by.mark("resolve", number_of(name)),
-)
-_add(
-    "reopen",
-    "Let a resolved cluster be open again.\n\nExample: questream clusters reopen c17",
-    lambda by, name: by.mark("reopen", number_of(name)),
-)
+_ON_LEVELS: dict[MarkKind, Callable[[Decisions, str], Propose]] = {
+    "pin": lambda by, name: by.pin_level(name),
+    "unpin": lambda by, name: by.unpin_level(name),
+}
+for _kind, _mark in MARKS.items():
+    _add(_kind, _mark)
 
 
 @change_command(clusters, "forget")

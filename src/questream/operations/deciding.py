@@ -29,13 +29,13 @@ from questream.domain import (
     format_cluster_id,
 )
 from questream.errors import Contended, OperationRefused
+from questream.marks import MARKS, MarkKind
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
 from questream.operations.communities import Communities, MayDropNaming, OnLevels, keep_both
 from questream.operations.correcting import Latest, corrected, latest, moved, taken_back
 from questream.operations.levels import keeping, kept_again, named
 from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
-from questream.operations.marks import MARKS, MarkKind
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
 from questream.operations.requests import Propose, fingerprint, request

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Dismissible
+from questream.marks import PinKind, StatusKind
 from questream.operations import By
-from questream.operations.marks import PinKind, StatusKind
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster

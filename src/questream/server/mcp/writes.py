@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from questream.domain import Dismissible
-from questream.operations.marks import StatusKind
+from questream.marks import StatusKind
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.communities import MergeRequest as MergeLevels

@@ -15,7 +15,7 @@ from questream.clustering.levels import LEVEL_NAMES, Node, leaf
 from questream.clustering.merging import precedence
 from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, Naming
 from questream.errors import QuestreamError
-from questream.operations.marks import MARKS
+from questream.marks import MARKS
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.communities import MergeRequest, NamingRequest, decide_on_levels, label_community

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.domain import EXEMPLARS_KEPT, format_cluster_id
+from questream.marks import MARKS, MarkKind
 from questream.operations import Decisions
-from questream.operations.marks import MARKS, MarkKind
 from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions

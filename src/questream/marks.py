@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from questream.domain import Ruling
+if TYPE_CHECKING:
+    from questream.domain import Ruling
 
 PinKind = Literal["pin", "unpin"]
 StatusKind = Literal["mute", "unmute", "resolve", "reopen"]
-MarkKind = PinKind | StatusKind
+MarkKind = Literal[PinKind, StatusKind]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A mark: `change` makes the new ruling of the old one and the cluster's size.
 
-    `meaning` is its effect in words before it is applied, `done` after.
+    `help` says what its command does, `example` what may stand after the command; `meaning` is its effect in words
+    before it is applied, `done` after.
     """
 
     change: Callable[[Ruling, int], Ruling]
+    help: str
+    example: str
     meaning: str
     done: str
 
@@ -28,26 +32,44 @@ class Mark:
 MARKS: Mapping[MarkKind, Mark] = {
     "pin": Mark(
         lambda ruling, _: replace(ruling, pinned=True),
+        "Let a cluster never merge automatically, or keep in an intent or a topic what is in it.",
+        'c17 --reason "reviewed"',
         "No automatic merge joins it to another.",
         "It never merges automatically.",
     ),
     "unpin": Mark(
         lambda ruling, _: replace(ruling, pinned=False),
+        "Let a pinned cluster merge automatically again, or what is in an intent or a topic be found elsewhere.",
+        "c17",
         "It may merge automatically again.",
         "It may merge automatically again.",
     ),
-    "mute": Mark(lambda ruling, _: replace(ruling, muted=True), "It raises no events.", "It raises no events."),
+    "mute": Mark(
+        lambda ruling, _: replace(ruling, muted=True),
+        "Let a cluster raise no events.",
+        'c17 --reason "known outage"',
+        "It raises no events.",
+        "It raises no events.",
+    ),
     "unmute": Mark(
-        lambda ruling, _: replace(ruling, muted=False), "It raises events again.", "It raises events again."
+        lambda ruling, _: replace(ruling, muted=False),
+        "Let a muted cluster raise events again.",
+        "c17",
+        "It raises events again.",
+        "It raises events again.",
     ),
     # A question that comes later makes it return.
     "resolve": Mark(
         lambda ruling, size: replace(ruling, resolved_size=size),
+        "Say that a cluster is dealt with; it returns with the next question.",
+        'c17 --reason "fixed in 2.3"',
         "The cluster is marked as dealt with, until its next question.",
         "The cluster is resolved, until its next question.",
     ),
     "reopen": Mark(
         lambda ruling, _: replace(ruling, resolved_size=None),
+        "Let a resolved cluster be open again.",
+        "c17",
         "The cluster is no longer marked as dealt with.",
         "It is open again.",
     ),
