@@ -6,7 +6,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from questream.events.detector import KINDS
+from questream.events.kinds import KINDS
 from questream.store.retention import REASONS
 
 # From a forward pass of one short question on a GPU to a batch on a loaded CPU.

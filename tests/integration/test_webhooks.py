@@ -12,7 +12,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from questream.errors import ExitCode
-from questream.events.detector import DetectedEvent, EventKind
+from questream.events.detector import DetectedEvent
+from questream.events.kinds import EventKind
 from questream.records.events import event_document
 from tests.kit.command import questream
 from tests.kit.receiver import HttpReceiver, Received, Reply

@@ -9,7 +9,8 @@ import pytest
 
 from questream.broker.port import Message
 from questream.domain import Unread
-from questream.events.detector import DetectedEvent, EventKind
+from questream.events.detector import DetectedEvent
+from questream.events.kinds import EventKind
 from questream.records.events import event_document, read_event
 from questream.server.board import MOST_EVENTS, EventBoard
 from tests.kit.serving import NOW_MS, bearer, client_of, store_with, with_tokens

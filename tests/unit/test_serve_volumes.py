@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from questream.domain import ClusterState, Ruling
-from questream.events.detector import DetectedEvent, EventKind
+from questream.events.detector import DetectedEvent
+from questream.events.kinds import EventKind
 from questream.operations import By, Decisions
 from questream.records.events import event_document
 from questream.server.activity import ACTIVITIES, Activity, activity_of

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from questream.errors import SettingsError
-from questream.events.detector import KINDS, DetectedEvent
+from questream.events.detector import DetectedEvent
 from questream.logs import secrets_of
 from questream.records.events import event_document
 from questream.settings import WebhookSettings, load_settings
-from questream.settings.tree import EventKindName
 from questream.watch.delivery import receiver_of
 from questream.watch.receiver import Receiver
 from questream.watch.webhooks import Notification, body_of, is_wanted, send
@@ -34,10 +33,6 @@ def notification(kind: Any = "spiking", namespace: str = "shop", **data: Any) ->
 
 def webhooks(**given: Any) -> WebhookSettings:
     return WebhookSettings.model_validate(given)
-
-
-def test_the_kinds_of_the_setting_are_those_that_are_told() -> None:
-    assert get_args(EventKindName) == KINDS
 
 
 @pytest.mark.parametrize(

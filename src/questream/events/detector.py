@@ -11,15 +11,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import Literal
 
 from questream.events.counts import Rate
+from questream.events.kinds import EventKind
 from questream.events.rhythm import HOUR_MS, Rhythm
-
-EventKind = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed", "suggested"]
-# Kinds that are found in counts, and kinds that are found in the cluster topic.
-COUNTED: tuple[EventKind, ...] = ("emerging", "spiking", "quiet", "returned")
-KINDS: tuple[EventKind, ...] = (*COUNTED, "merged", "split", "renamed", "suggested")
 
 _DAY_MS = 24 * HOUR_MS
 _SCALES = (4, 5, 6, 8, 11, 16, 24, 36, 64)

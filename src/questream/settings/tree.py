@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from questream.events.kinds import KINDS, EventKind
 from questream.settings.formats import Format
 
 Delivery = Literal["exactly-once", "at-least-once"]
@@ -729,9 +730,6 @@ class EventSettings(Group):
     )
 
 
-EventKindName = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed", "suggested"]
-
-
 class WebhookSettings(Group):
     """A receiver to which `questream events deliver` sends events over HTTP."""
 
@@ -759,9 +757,9 @@ class WebhookSettings(Group):
         default="cloudevent", description="Body of a request: the event of the topic, or a message for Slack."
     )
     kinds: Annotated[
-        list[EventKindName],
+        list[EventKind],
         BeforeValidator(_split),
-        Allowed(f"a list of {', '.join(get_args(EventKindName))}"),
+        Allowed(f"a list of {', '.join(KINDS)}"),
     ] = Field(
         default=["emerging", "spiking", "returned"],
         description="Kinds of events that are sent; empty: all.",

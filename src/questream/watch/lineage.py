@@ -10,7 +10,8 @@ import orjson
 
 from questream.broker.port import Consumer, Message, Partition
 from questream.domain import Unread
-from questream.events.detector import DetectedEvent, EventKind
+from questream.events.detector import DetectedEvent
+from questream.events.kinds import EventKind
 from questream.records import is_namespace_key
 from questream.records.events import event_document
 from questream.records.versions import is_known

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from questream.domain import parse_cluster_id
-from questream.events.detector import KINDS
+from questream.events.kinds import KINDS
 from questream.records.events import ClusterEvent
 from questream.records.times import format_time
 from questream.server.board import MOST_EVENTS

@@ -9,7 +9,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from questream.events.detector import KINDS
+from questream.events.kinds import KINDS
 from questream.server.activity import Activity
 from questream.server.api import (
     assign,

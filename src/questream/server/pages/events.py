@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from questream.domain import parse_cluster_id
-from questream.events.detector import KINDS
+from questream.events.kinds import KINDS
 from questream.server.pages.rendering import render
 from questream.server.services import InNamespace
 
