@@ -682,8 +682,9 @@ def test_so_many_may_look_and_no_more() -> None:
             async with decisions.subscribe("shop", False):
                 await look(left - 1)
             return
-        with pytest.raises(Refused, match="too many"):
+        with pytest.raises(Refused, match="too many") as refused:
             decisions.require_room()
+        assert refused.value.headers["Retry-After"]
 
     asyncio.run(look(MOST_SUBSCRIBERS))
     decisions.require_room()

@@ -59,7 +59,7 @@ class Problem(BaseModel):
 
 
 class Refused(Exception):
-    """A request that is answered with a problem.
+    """A request that is answered with a problem; what is unavailable is to be asked for again after a moment.
 
     `links` are pages of what was done before it was refused, by what they are called.
     """
@@ -76,7 +76,8 @@ class Refused(Exception):
         self.status = status
         self.detail = detail
         self.remedy = remedy
-        self.headers = headers or {}
+        again = {"Retry-After": str(_RETRY_SECONDS)} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        self.headers = again | (headers or {})
         self.links = links or {}
 
     @classmethod
@@ -86,8 +87,7 @@ class Refused(Exception):
             return error
         status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
         first = error.problems[0]
-        headers = {"Retry-After": str(_RETRY_SECONDS)} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-        return cls(status, first.what, first.remedy, headers)
+        return cls(status, first.what, first.remedy)
 
     @property
     def problem(self) -> Problem:
@@ -118,9 +118,7 @@ def respond(refused: Refused) -> Response:
 
 def loading(what: str) -> Refused:
     """Something is being read, and is there in a moment."""
-    return Refused(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"{what} are being read", "ask again", {"Retry-After": str(_RETRY_SECONDS)}
-    )
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{what} are being read", "ask again")
 
 
 def _answers(*statuses: HTTPStatus | int) -> dict[int | str, dict[str, Any]]:
