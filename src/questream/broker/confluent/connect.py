@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -121,13 +121,12 @@ def open_reader(
         consumer.close(_CLOSE_SECONDS)
 
 
-@contextmanager
 def open_producer(
     settings: Settings,
     transactional_id: str | None = None,
     linger: float | None = None,
     patience: float | None = None,
-) -> Iterator[ProducerAdapter]:
+) -> AbstractContextManager[ProducerAdapter]:
     """As `questream.broker.port.Adapter` has it."""
     config = producer_config(settings, _CLIENT_ID, transactional_id)
     give_up_seconds = CONNECT_SECONDS if patience is None else patience
@@ -135,25 +134,16 @@ def open_producer(
         config["linger.ms"] = ms(linger)
     if patience is not None and transactional_id is None:
         config["message.timeout.ms"] = ms(patience)
-    producer = _producer(settings, config, max(give_up_seconds, give_up_ms(settings) / 1000))
-    try:
-        yield producer
-    finally:
-        producer.close()
+    return closing(_producer(settings, config, max(give_up_seconds, give_up_ms(settings) / 1000)))
 
 
-@contextmanager
-def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
+def open_admin(settings: Settings) -> AbstractContextManager[AdminAdapter]:
     """As `questream.broker.port.Adapter` has it."""
 
     def ask(client: AdminClient) -> object:
         return client.describe_cluster(request_timeout=_REPLY_SECONDS).result()
 
-    admin = AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _ConnectionErrors(), ask))
-    try:
-        yield admin
-    finally:
-        admin.close()
+    return closing(AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _ConnectionErrors(), ask)))
 
 
 def _consumer(settings: Settings, config: Config, group_id: str | None) -> ConsumerAdapter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
@@ -87,13 +87,12 @@ def open_reader(
         consumer.close(_CLOSE_SECONDS)
 
 
-@contextmanager
 def open_producer(
     settings: Settings,
     transactional_id: str | None = None,
     linger: float | None = None,
     patience: float | None = None,
-) -> Iterator[ProducerAdapter]:
+) -> AbstractContextManager[ProducerAdapter]:
     """As `questream.broker.port.Adapter` has it."""
     config = producer_config(settings, _CLIENT_ID, transactional_id)
     config |= {"max_block_ms": ms(CONNECT_SECONDS), "key_serializer": KeySerializer()}
@@ -101,21 +100,12 @@ def open_producer(
         config["linger_ms"] = ms(linger)
     if patience is not None:
         config |= {"delivery_timeout_ms": ms(patience), "max_block_ms": ms(patience)}
-    producer = ProducerAdapter(connect(KafkaProducer, config))
-    try:
-        yield producer
-    finally:
-        producer.close()
+    return closing(ProducerAdapter(connect(KafkaProducer, config)))
 
 
-@contextmanager
-def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
+def open_admin(settings: Settings) -> AbstractContextManager[AdminAdapter]:
     """As `questream.broker.port.Adapter` has it."""
-    admin = AdminAdapter(connect(KafkaAdminClient, admin_config(settings, _CLIENT_ID)))
-    try:
-        yield admin
-    finally:
-        admin.close()
+    return closing(AdminAdapter(connect(KafkaAdminClient, admin_config(settings, _CLIENT_ID))))
 
 
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -173,7 +173,7 @@ def measure_peers(
                 batch_questions=settings.batch_questions,
                 session_seconds=kafka.session_timeout_seconds,
             )
-            with _running(peer.start(own, job, python)) as process, Reader(own) as reader:
+            with closing(peer.start(own, job, python)) as process, Reader(own) as reader:
                 yield _measure(peer, _Run(own, process, reader), texts, announce)
 
 
@@ -200,14 +200,6 @@ def _measure(peer: Peer, run: _Run, texts: Sequence[str], announce: Callable[[st
         silent_seconds=silent,
         load_average=load_average(),
     )
-
-
-@contextmanager
-def _running(process: _Running) -> Iterator[_Running]:
-    try:
-        yield process
-    finally:
-        process.close()
 
 
 class _Run:
