@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 
 from questream.clustering.second_look.features import language_of, tokens_of
@@ -17,8 +17,6 @@ from questream.clustering.second_look.vocabulary import Entry, entry_of
 # Of a long mail the first sentences.
 _MOST_TOKENS = 60
 _LONGEST_TERM = 40
-# A page shows a few hundred names, and their words are most of its time: those of a few pages.
-_REMEMBERED = 4096
 _NAMING_KINDS = frozenset((Kind.WORD, Kind.NUMBER, Kind.CODE))
 
 
@@ -39,7 +37,6 @@ def naming_items(kept: Kept) -> frozenset[int]:
     return frozenset(one for member in kept for one in member if one >> PAYLOAD_BITS in _NAMING_KINDS)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def terms_of(text: str) -> tuple[Term, ...]:
     """The terms of a text in its order, each once; a negation stands with the word after it.
 

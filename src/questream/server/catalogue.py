@@ -207,9 +207,13 @@ class Catalogue:
         if known is not None and known[0] == stands:
             return known[1]
         name = name_of(state, self.vocabulary, self.made_name(state.cluster_id))
-        if len(self._shown) >= _MOST_NAMES_KEPT:
-            self._shown.clear()
-        self._shown[state.cluster_id] = stands, name
+        with self._guard:
+            row = self._row_of.get(state.cluster_id)
+            # A state from before its texts were erased must not bring words of them back.
+            if row is not None and self._states[row].revision == state.revision:
+                if len(self._shown) >= _MOST_NAMES_KEPT:
+                    self._shown.clear()
+                self._shown[state.cluster_id] = stands, name
         return name
 
     def get(self, cluster_id: int) -> ClusterState | None:

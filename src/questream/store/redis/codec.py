@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -177,7 +176,6 @@ def exemplars_text(exemplars: Sequence[Exemplar]) -> str:
     )
 
 
-@functools.lru_cache(maxsize=1024)
 def parse_exemplars(raw: bytes | None) -> tuple[Exemplar, ...]:
     """The inverse of `exemplars_text`; an exemplar of a kind that only a later release knows binds nothing here.
 
