@@ -9,7 +9,7 @@ from functools import cache
 from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, Kind, Role, hashed, item
 from questream.clustering.second_look.lexicon import LANGUAGES, Lexicon, lexicon
 from questream.clustering.second_look.numbers import number_at
-from questream.clustering.second_look.vocabulary import STATE, Entry, Part, entry_of
+from questream.clustering.second_look.vocabulary import STATE, Entry, Part, entry_of, part_of
 
 Features = tuple[int, ...]
 
@@ -32,6 +32,9 @@ _ELIDED = re.compile(r"\b([ldnjmsct]|qu)'(?=\w)", re.IGNORECASE)
 _INVERTED = re.compile(r"(?:-t)?-(ils?|elles?|on|vous|nous|je|tu|ce)\b", re.IGNORECASE)
 _INCHES = re.compile(r"(?<=\d)\"(?=\s)")
 _NON = re.compile(r"\bnon-(?=[a-z])", re.IGNORECASE)
+_DO_NOT = frozenset(("don't", "dont"))
+# Clauses follow these, as "before I pay".
+_OF_CLAUSES = ((Role.BEFORE,), (Role.AFTER,))
 _SENTENCE_ENDS = frozenset('.?!…:"“„«')
 # By language, in the order of `LANGUAGES`.
 _LETTERS: tuple[frozenset[str], ...] = (
@@ -159,6 +162,9 @@ class _Reader:
         self._flags |= entry.flags
         if entry.is_negator and self._negation(at, entry):
             return
+        if lower == "may" and self._is_month(at):
+            self._word(at, part_of(lower, words))
+            return
         leads = self._preposition(at, lower)
         if lower in words.particles:
             self._phrase(at, lower)
@@ -168,7 +174,8 @@ class _Reader:
             for part in entry.parts:
                 self._word(at, part)
             return
-        if not leads and lower not in words.determiners:
+        opens_clause = self._led == _LED_WORDS and self._roles in _OF_CLAUSES and lower not in words.boundaries
+        if not (leads or opens_clause or lower in words.determiners):
             self._led = 0
         if self._negated < _NEGATED_WORDS and (leads or lower in words.prepositions):
             self._negated = 0
@@ -240,8 +247,9 @@ class _Reader:
             # What fails is not the failing.
             for part in entry.parts:
                 self._word(at, part)
-        # "Can't I ...?" asks the same as "Can I ...?", and "or not" negates nothing.
-        if not (entry.is_contraction and at == 0) and before != "or":
+        # "Can't I ...?" asks the same as "Can I ...?", "Don't tell ..." not as "Tell ..."; "or not" negates nothing.
+        is_asking = entry.is_contraction and at == 0 and (lower not in _DO_NOT or following in words.function)
+        if not is_asking and before != "or":
             self._negated = _NEGATED_WORDS
             self._flags |= Flag.NEGATES
             if stopped or lower in words.failing or self._tells_failure(at, before, following):
@@ -251,6 +259,12 @@ class _Reader:
                 recent = [found for found in self._items[-2:] if found >> PAYLOAD_BITS == Kind.WORD]
                 self._items += [item(Kind.NEGATED, found & PAYLOAD) for found in recent]
         return True
+
+    def _is_month(self, at: int) -> bool:
+        """Whether `may` stands where a verb does not."""
+        before = self._lowered[at - 1] if at else ""
+        is_led = before in self._words.roles or before in self._words.prepositions
+        return self._words.language == "en" and (is_led or self._following(at)[:1].isdigit())
 
     def _tells_failure(self, at: int, before: str, following: str) -> bool:
         words = self._words

@@ -41,6 +41,7 @@ class Lexicon:
     halves: frozenset[str]
     agents: frozenset[str]
     numbers: Mapping[str, float]
+    number_joint: str
     scales: Mapping[str, float]
     roles: Mapping[str, tuple[int, ...]]
     irregular: Mapping[str, str]
@@ -113,6 +114,7 @@ def lexicon(language: str) -> Lexicon:
         halves=words("halves"),
         agents=words("agent"),
         numbers={**values("numbers"), **values("ordinals")},
+        number_joint=raw["number_joint"],
         scales=values("scales"),
         roles=roles,
         irregular=irregular,

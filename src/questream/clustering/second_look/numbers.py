@@ -34,6 +34,8 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 _JOINED = re.compile(r"(\d+(?:[.,]\d+)*)-?([^\W\d_]+)")
 _VERSION = re.compile(r"v(\d+(?:\.\d+)?)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
+_TENS = frozenset(range(20, 100, 10))
+_ONE = frozenset(("one", "ein", "un", "une", "uno", "una"))
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _MIDDAY = {"am": 0, "pm": 720}
 # "À 17 heures" is an hour of the day, "en 2 heures" is for how long.
@@ -111,7 +113,7 @@ def begins_number(token: str, words: Lexicon) -> bool:
     return (
         token in _currencies()
         or any(letter.isdigit() for letter in token)
-        or token in words.numbers
+        or _in_a_word(token, words) is not None
         or token in words.scales
         or token in words.articles
         or token in words.halves
@@ -145,6 +147,7 @@ def _amount(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float | str
     """A value, in digits or in words, with its scales, and how many tokens it took."""
     token = tokens[at]
     value: float | str
+    taken = 1
     joined = _JOINED.fullmatch(token)
     if joined and joined[2] in words.scales:
         digits = _digits(joined[1])
@@ -154,18 +157,48 @@ def _amount(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float | str
         if digits is None:
             return None
         value = digits
-    elif token in words.numbers:
-        value = words.numbers[token]
+    elif spelled := _in_words(tokens, at, words):
+        value, taken = spelled
     elif token in words.scales and len(token) > 2:
         value = 1.0
         at -= 1
     else:
         return None
-    taken = 1
     while at + taken < len(tokens) and tokens[at + taken] in words.scales:
         value = float(value) * words.scales[tokens[at + taken]]
         taken += 1
     return value, max(taken, 1) if token not in words.scales else taken - 1
+
+
+def _in_words(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float, int] | None:
+    """A value in words, as `forty five` and `treinta y cinco`, and how many tokens it took."""
+    value = _in_a_word(tokens[at], words)
+    if value is None or value not in _TENS:
+        return None if value is None else (value, 1)
+    unit_at = at + 1 + (tokens[at + 1 : at + 2] == [words.number_joint])
+    unit = tokens[unit_at] if unit_at < len(tokens) else ""
+    # "A thirty second delay"
+    more = None if unit in units() else _of_units(unit, words)
+    return (value, 1) if more is None or value + more >= 100 else (value + more, unit_at + 1 - at)
+
+
+def _in_a_word(token: str, words: Lexicon) -> float | None:
+    """The value of `forty`, `forty-five` or `fünfundvierzig`."""
+    known = words.numbers.get(token)
+    if known is not None:
+        return known
+    tens, joint, unit = token.rpartition("-")
+    tens = tens.removesuffix(f"-{words.number_joint}")
+    if words.language == "de":
+        unit, joint, tens = token.partition("und")
+    value, more = words.numbers.get(tens), _of_units(unit, words)
+    return value + more if joint and value in _TENS and more is not None else None
+
+
+def _of_units(token: str, words: Lexicon) -> float | None:
+    """What stands behind tens: 1 to 9, in French up to 19 as in `soixante-quinze`."""
+    value = 1.0 if token in _ONE else words.numbers.get(token)
+    return value if value is not None and 0 < value < (20 if words.language == "fr" else 10) else None
 
 
 def _digits(text: str) -> str | None:

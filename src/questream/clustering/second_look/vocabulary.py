@@ -81,13 +81,14 @@ def _entry(token: str, language: str) -> Entry:
     is_negator = is_contraction or lower in words.negators or lower in words.failing or lower in words.stopped
     parts: tuple[Part, ...] = ()
     if lower not in words.function and not (is_contraction or lower in words.negators):
-        parts = tuple(_part(part, words) for part in _SEPARATORS.split(token) if part)
+        parts = tuple(part_of(part, words) for part in _SEPARATORS.split(token) if part)
     leads = lower in words.roles or lower in words.agents or lower in words.compound or lower in words.particles
     is_plain = bool(parts) and not (may_be_number or is_negator or leads or lower in words.boundaries)
     return Entry(lower, False, False, may_be_number, 0, flags, is_contraction, is_negator, is_plain, parts)
 
 
-def _part(word: str, words: Lexicon) -> Part:
+def part_of(word: str, words: Lexicon) -> Part:
+    """What a word of content says, or one that is taken for such."""
     lower = word.lower()
     stem = words.stem(lower)
     poles = words.poles.get(stem, ())
