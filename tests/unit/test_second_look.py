@@ -247,6 +247,22 @@ def test_a_question_that_differs_from_half_of_what_is_kept_belongs_there() -> No
     assert conflict_with(OFF, (ON,)) == "antonym"
     assert conflict_with(OFF, (ON, OFF)) is None
     assert conflict_with(OFF, ()) is None
+
+
+def test_of_two_members_the_one_in_the_same_words_decides() -> None:
+    lock = features("How do I lock my bank card?")
+    unlock, reworded = (
+        features(text) for text in ("How do I unlock my bank card?", "What locks a card that got lost?")
+    )
+    silent = features("A card that got lost: what is to be done?")
+    assert conflict_with(lock, (unlock, silent)) == "antonym"
+    assert conflict_with(lock, (silent, unlock)) == "antonym"
+    assert conflict_with(lock, (reworded, silent)) is None
+    far = features("Lock it now, please, since somebody took that card of mine")
+    assert (
+        conflict_with(far, (features("Can you unlock it?"), features("Please do so now, since somebody took it")))
+        is None
+    )
     assert conflict_between((ON,), (OFF,)) == "antonym"
     assert conflict_between((ON, OFF), (OFF,)) is None
 

@@ -100,6 +100,12 @@ def conflict(question: Features, other: Features) -> Reason | None:
     return None
 
 
+def shared_words(question: Features, other: Features) -> float:
+    """The share of all their words, but those of names, that two questions have both; 0 where neither has any."""
+    one, two = _read(question).plain, _read(other).plain
+    return len(one & two) / max(1, len(one | two))
+
+
 def _overlap(one: _Read, two: _Read) -> float:
     """The share of the shorter one's words, names and a word that differs aside, that the longer has too."""
     least = min(len(one.plain), len(two.plain)) - 1

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from questream.clustering.second_look.conflict import Reason, conflict
+from questream.clustering.second_look.conflict import Reason, conflict, shared_words
 from questream.clustering.second_look.features import MOST_ITEMS, Features
 
 # Of the members that differ; the first ones, which are what a cluster is known by. At most 640 bytes.
@@ -42,9 +42,14 @@ def keep_both(kept: Kept, other: Kept) -> Kept:
 def conflict_with(features: Features, kept: Kept) -> Reason | None:
     """Why a question does not belong to a cluster: it differs from more than half of what it keeps.
 
-    With those of people who merged what differs it goes on: half of them agree.
+    Where it differs from half, the member that is most alike in words decides: one in other words rarely tells an
+    opposite. With those of people who merged what differs it goes on.
     """
-    return _of_most([conflict(features, one) for one in kept])
+    reasons = [conflict(features, one) for one in kept]
+    if 2 * sum(reason is not None for reason in reasons) != len(reasons) or _disagree(kept):
+        return _of_most(reasons)
+    alike = [shared_words(features, one) for one in kept]
+    return max(zip(alike, reasons, strict=True), key=lambda pair: (pair[0], pair[1] is None), default=(0.0, None))[1]
 
 
 def conflict_between(kept: Kept, other: Kept) -> Reason | None:
