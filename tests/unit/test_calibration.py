@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -286,24 +287,64 @@ def test_questions_are_asked_up_to_as_many_answers_and_no_more_once_these_suffic
     assert list(inquiry.asks(10_000)) == []
 
 
-def test_now_and_then_a_pair_of_the_biggest_clusters_is_asked_about_and_heaps_are_told() -> None:
-    """A stream whose every threshold makes one heap of two: no threshold parts what merging brought together."""
-    clusters = np.concatenate([np.zeros(60, np.int64), np.arange(1, 101)])
-    finer = np.concatenate([np.arange(60) // 2, np.arange(100, 200)])
-    merged = np.concatenate([np.arange(60) % 2, np.arange(2, 102)])
-    swept = Sweep((0.5, 0.525, 0.55), np.array([merged, merged, finer]), np.array([clusters, clusters, finer]))
-    inquiry = Inquiry(swept)
-    across = 0
-    while len(inquiry.answers) < 12:
+def one_heap(heaps: int, parted: int) -> tuple[Sweep, Labels]:
+    """A stream whose lower thresholds make one heap of sixty that the higher ones part into pairs, and its pairs."""
+    heap = np.concatenate([np.zeros(60, np.int64), np.arange(1, 101)])
+    pairs = np.concatenate([np.arange(60) // 2, np.arange(100, 200)])
+    rows = np.array([heap] * heaps + [pairs] * parted)
+    return Sweep(tuple(round(0.4 + 0.025 * row, 3) for row in range(len(rows))), rows, rows), pairs
+
+
+def asked_of_heaps(heaps: int, parted: int) -> Inquiry:
+    """After 24 answers of a mind that wants pairs together and no heap."""
+    inquiry = Inquiry(one_heap(heaps, parted)[0])
+    while len(inquiry.answers) < 24:
         ask = inquiry.next()
         assert ask is not None
-        about_biggest = len(inquiry.answers) % 4 == 3 and ask.row == 1
-        across += about_biggest and merged[ask.first] != merged[ask.second]
-        # Of a mind that wants pairs together and no heap.
-        inquiry.tell(ask.first, ask.second, not about_biggest)
-    assert across >= 2
-    assert any("are heaps" in remark for remark in inquiry.proposal().remarks)
+        inquiry.tell(ask.first, ask.second, len(inquiry.answers) % 4 != 3 or ask.row >= heaps)
+    return inquiry
+
+
+def test_now_and_then_a_pair_of_the_biggest_clusters_is_asked_about_and_heaps_are_told() -> None:
+    proposal = asked_of_heaps(2, 1).proposal()
+    assert proposal.value < 0.45
+    assert any("are not the same" in remark for remark in proposal.remarks)
     assert not any("heaps" in remark for remark in answered(nested()[0], nested()[1], 40).proposal().remarks)
+
+
+def test_no_heap_is_told_of_clusters_that_the_proposed_threshold_parts() -> None:
+    inquiry = asked_of_heaps(2, 4)
+    assert any("heaps" in remark for remark in inquiry.proposal().remarks)
+    for first, second in combinations(range(0, 60, 2), 2):
+        inquiry.tell(first, second, False)
+    proposal = inquiry.proposal()
+    assert proposal.value >= 0.45
+    assert not any("heaps" in remark for remark in proposal.remarks)
+
+
+def test_a_pair_of_the_biggest_clusters_stands_for_all_of_them() -> None:
+    """Half of a cluster that a merge made came from either side: so did half of its pairs, about."""
+    joined = np.arange(200) % 2
+    swept = Sweep((0.5, 0.525), np.array([joined, joined]), np.zeros((2, 200), np.int64))
+    inquiry, across = Inquiry(swept), []
+    for _ in range(160):
+        ask = inquiry.next()
+        assert ask is not None
+        if len(inquiry.answers) % 4 == 3:
+            across.append(joined[ask.first] != joined[ask.second])
+        inquiry.tell(ask.first, ask.second, True)
+    assert 0.3 < np.mean(across) < 0.7
+
+
+def test_a_threshold_is_tried_with_the_second_look_of_workers() -> None:
+    texts = [f"{how} dark mode {state}?" for how in ("Turn", "Can I turn") for state in ("on", "off")]
+    rows = [[1.0, 0.1 * at] + [0.0] * 6 for at in range(len(texts))]
+    far = np.eye(8, dtype=np.float32)[2:]
+    vectors = unit_rows(np.concatenate([np.array(rows, np.float32), far]))
+    texts += ["unlike"] * len(far)
+    swept = sweep(vectors, Rules(0.7, 0.7, "cosine"), [0.7], texts=texts)
+    assert swept.after[0][:4].tolist() == [0, 1, 0, 1]
+    assert sweep(vectors, Rules(0.7, 0.7, "cosine"), [0.7]).after[0][:4].tolist() == [0, 0, 0, 0]
 
 
 def test_a_level_limits_what_is_searched_and_needs_the_rules_that_it_was_measured_with() -> None:

@@ -25,7 +25,8 @@ _DRAWS = 20
 _BIGGEST_EVERY = 4
 _BIGGEST_CLUSTERS = 3
 _BIGGEST_QUESTIONS = 5
-_FEWEST_OF_BIGGEST = 3
+_FEWEST_OF_BIGGEST = 5
+_MOSTLY_APART = 2 / 3
 
 # Clusters at the proposed value then agree so well with those at the best one that more answers hardly matter.
 ENOUGH_AGREEMENT = 0.98
@@ -81,7 +82,7 @@ class Inquiry:
 
         A question is drawn by how much of its cluster parts there, and then one of those that it parts
         from: so an answer stands for the share of the cluster that the value decides about. Now and then a pair is
-        of the biggest clusters at the value that the answers speak for so far.
+        drawn from the biggest clusters at the value that the answers speak for so far.
         """
         if (len(self.answers) + 1) % _BIGGEST_EVERY == 0:
             ask = self._next_of_biggest()
@@ -99,16 +100,13 @@ class Inquiry:
         return None
 
     def _next_of_biggest(self) -> Ask | None:
-        """Two of one of the biggest clusters, brought together by a merge if any were."""
-        row = middle_of_best(self._posterior.expected())
-        clusters, published = self._sweep.after[row], self._sweep.published[row]
+        """Two of one of the biggest clusters, any two alike, so that the answers say what such a cluster is made of."""
+        clusters = self._sweep.after[middle_of_best(self._posterior.expected())]
         sizes = np.bincount(clusters)
         biggest = np.argsort(-sizes, kind="stable")[:_BIGGEST_CLUSTERS]
         members = np.flatnonzero(np.isin(clusters, biggest[sizes[biggest] >= _BIGGEST_QUESTIONS]))
         for first in self._random.permutation(members)[:_DRAWS].tolist():
-            beside = members[(clusters[members] == clusters[first]) & (members != first)]
-            merged = beside[published[beside] != published[first]]
-            second = int(self._random.choice(merged if len(merged) else beside))
+            second = int(self._random.choice(members[(clusters[members] == clusters[first]) & (members != first)]))
             if self._is_new(first, second):
                 self._of_biggest.add(_key(first, second))
                 return Ask(first, second, int(self._rows[first, second]))
@@ -154,17 +152,24 @@ class Inquiry:
             high=high,
             measure="expected agreement",
             settings=settings_of(self._sweep, best, expected),
-            remarks=edge_remarks(self._sweep, best) + self._one_sided() + self._heaps(),
+            remarks=edge_remarks(self._sweep, best) + self._one_sided() + self._heaps(best),
         )
 
-    def _heaps(self) -> tuple[str, ...]:
-        told = [same for pair, same in self.answers.items() if pair in self._of_biggest]
+    def _heaps(self, best: int) -> tuple[str, ...]:
+        """What is asked at another value tells nothing of the clusters at this one."""
+        clusters, dial = self._sweep.after[best], self._sweep.dial
+        told = [
+            self.answers[one, two]
+            for one, two in self._of_biggest & self.answers.keys()
+            if clusters[one] == clusters[two]
+        ]
         apart = told.count(False)
-        if len(told) < _FEWEST_OF_BIGGEST or 2 * apart <= len(told):
+        if len(told) < _FEWEST_OF_BIGGEST or apart < _MOSTLY_APART * len(told):
             return ()
         return (
-            f"of {len(told)} pairs out of the biggest clusters {apart} are not the same: these are heaps, which no team"
-            f" can take; a higher {self._sweep.dial.name} parts them",
+            "the biggest clusters may be heaps, which no team can take: of"
+            f" {len(told)} pairs drawn from them at {dial.written(self._sweep.values[best])} {apart} are not the same;"
+            f" a higher {dial.name} parts more of them",
         )
 
     def _one_sided(self) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> 
 def _swept(wish: Wish, vectors: Matrix, texts: Sequence[str], rules: Rules) -> Sweep:
     if wish.level is not None:
         return sweep_level(vectors, texts, rules, level_rules_of(wish.settings), wish.level, wish.announce)
-    return sweep(vectors, rules, grid_of(rules, wish.granularity), wish.announce)
+    return sweep(vectors, rules, grid_of(rules, wish.granularity), wish.announce, texts)
 
 
 def _embedded(wish: Wish, texts: Sequence[str]) -> tuple[Matrix, Rules]:

@@ -116,11 +116,16 @@ def nearest_level(threshold: float) -> Granularity | None:
 
 
 def sweep(
-    vectors: Matrix, rules: Rules, thresholds: Sequence[float], announce: Callable[[str], None] = lambda _: None
+    vectors: Matrix,
+    rules: Rules,
+    thresholds: Sequence[float],
+    announce: Callable[[str], None] = lambda _: None,
+    texts: Sequence[str] | None = None,
 ) -> Sweep:
     """Cluster the unit vectors (n, d), in order, at each threshold; all else as in `rules`.
 
-    A merge threshold of its own keeps its distance from the threshold of joining.
+    `texts` are those of the vectors; without them there is no second look. No judge is asked. A merge threshold of its
+    own keeps its distance from the threshold of joining.
     Raises QuestreamError for fewer than two vectors.
     """
     if len(vectors) < 2:
@@ -129,7 +134,7 @@ def sweep(
     for threshold in thresholds:
         announce(f"{len(vectors):,} questions clustered at threshold {threshold:.3f}")
         merging = threshold + rules.merge_threshold - rules.threshold
-        clusterings.append(cluster_online(vectors, replace(rules, threshold=threshold, merge_threshold=merging)))
+        clusterings.append(cluster_online(vectors, replace(rules, threshold=threshold, merge_threshold=merging), texts))
     return Sweep(
         tuple(thresholds),
         np.array([numbered(one.as_published.tolist()) for one in clusterings]),
