@@ -17,7 +17,7 @@ from questream.lab.evaluation.agreement import agreement, agreement_by_size, spr
 from questream.lab.evaluation.decisions import best_decisions, centred, decision_curve, decisions_at
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
-from questream.lab.evaluation.groups import group_figures, reliability_of_joins, time_order
+from questream.lab.evaluation.groups import LevelFigures, group_figures, reliability_of_joins, time_order
 from questream.lab.evaluation.mixing import broken_down, largest, most_broken, two_in_one, worst_false_joins
 from questream.lab.evaluation.pairs import OneSidedPairs
 from questream.lab.evaluation.report.words import group_verdict
@@ -97,6 +97,38 @@ def test_a_threshold_that_makes_heaps_is_not_praised() -> None:
     fine, _ = group_figures(questions, "file", RULES, [])
     assert fine.first.after.heap_share == 0.0
     assert "heaps" not in " ".join(group_verdict(fine, RULES.threshold))
+
+
+def test_a_threshold_that_finds_few_of_the_pairs_is_not_praised_for_questions_that_are_alone() -> None:
+    figures, _ = group_figures(topics_stream(), "file", RULES, [])
+    best = max(figures.curve, key=lambda point: point.adjusted_rand_index)
+    after = replace(figures.first.after, bcubed_f1=best.bcubed_f1, adjusted_rand_index=best.adjusted_rand_index)
+
+    def told(rand_index: float) -> str:
+        first = replace(figures.first, after=replace(after, adjusted_rand_index=rand_index))
+        return " ".join(group_verdict(replace(figures, first=first, levels=[], curve=[best]), RULES.threshold))
+
+    assert "suits these labels" in told(best.adjusted_rand_index)
+    few = told(best.adjusted_rand_index - 0.3)
+    assert "suits" not in few
+    assert f"at {best.threshold:.3f} the adjusted Rand index would be {best.adjusted_rand_index:.3f}" in few
+
+
+def test_labels_that_a_level_is_as_near_to_as_any_threshold_ask_for_no_other_threshold() -> None:
+    strict = replace(RULES, threshold=0.91, merge_threshold=0.91)
+    figures, _ = group_figures(topics_stream(), "file", strict, [])
+    assert figures.best.threshold < strict.threshold
+
+    def told(f1: float, heap_share: float, threshold: float) -> str:
+        after = replace(figures.first.after, bcubed_f1=f1, heap_share=heap_share)
+        levels = [LevelFigures("intent", after, after, 0.0)]
+        return " ".join(group_verdict(replace(figures, levels=levels), threshold))
+
+    best = figures.best.bcubed_f1
+    assert "as wide as intents" in told(best, 0.0, strict.threshold)
+    assert "too strict" not in told(best, 0.0, strict.threshold)
+    for f1, heap_share, threshold in ((best - 0.05, 0.0, 0.91), (best, 0.2, 0.91), (best, 0.0, 0.1)):
+        assert "as wide as" not in told(f1, heap_share, threshold)
 
 
 def test_a_low_threshold_has_a_curve_around_it() -> None:

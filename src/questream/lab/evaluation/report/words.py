@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from questream.lab.evaluation.evaluate import PairFigures
-from questream.lab.evaluation.groups import CurvePoint, GroupFigures
+from questream.lab.evaluation.groups import GroupFigures
 
 # A gain below this is within what another order of the same questions moves.
 _WORTH = 0.01
+_WORTH_OF_PAIRS = 0.05
 # A threshold with more of the questions in heaps suits nobody who routes by clusters, whatever its F1.
 _MOST_IN_HEAPS = 0.03
 
 
 def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
     """What a support lead should know of a stream clustered at `threshold`, a sentence each."""
-    first, best = figures.first, figures.best
-    after = first.after
+    first, after = figures.first, figures.first.after
     spread = sum(one.clusters_per_group * one.groups for one in figures.by_size if one.groups) / after.groups
     return [
         f"Take any question: of its cluster, {after.bcubed_precision:.0%} on average are of its own group;"
@@ -24,7 +24,7 @@ def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
         f"A group is spread over {spread:.1f} clusters on average: {after.clusters:,.0f} clusters"
         f" for {after.groups:,.0f} groups.",
         *_heaps(figures, threshold),
-        _advice(threshold, best, after.bcubed_f1, after.heap_share),
+        _of_level(threshold, figures) or _advice(threshold, figures),
     ]
 
 
@@ -60,15 +60,44 @@ def _heaps(figures: GroupFigures, setting: float) -> list[str]:
     return said
 
 
-def _advice(setting: float, best: CurvePoint, f1: float, heap_share: float) -> str:
-    if best.bcubed_f1 - f1 < _WORTH:
-        if heap_share > _MOST_IN_HEAPS:
+def _of_level(setting: float, figures: GroupFigures) -> str:
+    """That the labels are of a level above the clusters, where it comes as near to them as any threshold does."""
+    f1, best = figures.first.after.bcubed_f1, figures.best
+    nearest = max(figures.levels, key=lambda level: level.after.bcubed_f1, default=None)
+    if nearest is None or setting < best.threshold or nearest.after.bcubed_f1 - max(f1, best.bcubed_f1) < -_WORTH:
+        return ""
+    if nearest.after.bcubed_f1 - f1 < _WORTH or nearest.after.heap_share > _MOST_IN_HEAPS:
+        return ""
+    return (
+        f"These labels are as wide as {nearest.level}s: those above the clusters of {setting:.3f} reach F1"
+        f" {nearest.after.bcubed_f1:.3f}, where clusters alone reach {f1:.3f} and at most {best.bcubed_f1:.3f}, at"
+        f" {best.threshold:.3f}. Leave the threshold as it is, and compare the {nearest.level}s with your labels."
+    )
+
+
+def _advice(setting: float, figures: GroupFigures) -> str:
+    after, best = figures.first.after, figures.best
+    if best.bcubed_f1 - after.bcubed_f1 < _WORTH:
+        if after.heap_share > _MOST_IN_HEAPS:
             return f"F1 would be no higher at another threshold than {setting:.3f}, but it does not see the heaps."
+        alike = [
+            point
+            for point in figures.curve
+            if best.bcubed_f1 - point.bcubed_f1 < _WORTH and point.heap_share <= _MOST_IN_HEAPS
+        ]
+        of_pairs = max(alike, key=lambda point: point.adjusted_rand_index, default=best)
+        if of_pairs.adjusted_rand_index - after.adjusted_rand_index > _WORTH_OF_PAIRS:
+            return (
+                f"F1 would be hardly higher at another threshold than {setting:.3f}, but where most questions are alone"
+                f" it hardly sees pairs: at {of_pairs.threshold:.3f} the adjusted Rand index would be"
+                f" {of_pairs.adjusted_rand_index:.3f} instead of {after.adjusted_rand_index:.3f}, at F1"
+                f" {of_pairs.bcubed_f1:.3f}."
+            )
         return f"The threshold of {setting:.3f} suits these labels: no other would give noticeably more."
     strict = setting > best.threshold
     how = "strict: it keeps apart what belongs together" if strict else "loose: it joins what does not belong"
     but = f", with {best.heap_share:.0%} of the questions in heaps" if best.heap_share > _MOST_IN_HEAPS else ""
     return (
         f"For these labels the threshold of {setting:.3f} is too {how}."
-        f" At {best.threshold:.3f} F1 would be {best.bcubed_f1:.3f} instead of {f1:.3f}{but}."
+        f" At {best.threshold:.3f} F1 would be {best.bcubed_f1:.3f} instead of {after.bcubed_f1:.3f}{but}."
     )
