@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.preparing import without_frame
 from questream.preparing.html import is_html
 from questream.preparing.line import Line
+from questream.preparing.mail import said_in
 from questream.preparing.phrases import Beginnings, Sayings
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
@@ -136,17 +136,17 @@ PLAIN = [
 
 @pytest.mark.parametrize("name", MAILS)
 def test_of_a_mail_the_question_is_left(name: str) -> None:
-    assert without_frame(MAILS[name]) == QUESTION
+    assert said_in(MAILS[name]) == QUESTION
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_what_is_plain_stays_to_the_byte(text: str) -> None:
-    assert without_frame(text) == text
+    assert said_in(text) == text
 
 
 @given(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=200))
 def test_a_line_without_markup_stays_to_the_byte(text: str) -> None:
-    assert without_frame(text) == text or is_html(text)
+    assert said_in(text) == text or is_html(text)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_line_without_markup_stays_to_the_byte(text: str) -> None:
 )
 def test_sentences_that_do_not_say_what_it_is_about_are_left_out(said: str) -> None:
     for mail in (f"Hi Tom,\n\n{said} {QUESTION}\n\nBest regards\nAnna", f"Hello,\n{said}\n\n{QUESTION}"):
-        assert without_frame(mail) == QUESTION
+        assert said_in(mail) == QUESTION
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def test_what_is_said_of_the_mail_itself_is_left_out_wherever_it_stands(said: st
         f"Hi Tom,\n\n{said} {QUESTION}\n\nBest regards\nAnna",
         f"Hi Tom,\n\n{QUESTION} {said}\n\nBest regards\nAnna",
     ):
-        assert without_frame(mail) == QUESTION
+        assert said_in(mail) == QUESTION
 
 
 @pytest.mark.parametrize("word", ["9f86d081884c7d65" * 4, "donaudampf" * 7], ids=["fingerprint", "long word"])
 def test_a_fingerprint_and_a_long_word_are_no_picture(word: str) -> None:
     asked = f"What is this?\n{word}\nIt stands in a log."
-    assert without_frame(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
+    assert said_in(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
 
 
 @pytest.mark.parametrize(
@@ -238,27 +238,27 @@ def test_a_fingerprint_and_a_long_word_are_no_picture(word: str) -> None:
     ],
 )
 def test_what_is_asked_in_words_of_a_remark_is_kept(asked: str) -> None:
-    assert without_frame(f"Hello,\n\nMy flat is in Rome. {asked}\n\nThanks\nAnna") == f"My flat is in Rome. {asked}"
+    assert said_in(f"Hello,\n\nMy flat is in Rome. {asked}\n\nThanks\nAnna") == f"My flat is in Rome. {asked}"
 
 
 def test_numbers_that_a_colon_announces_in_one_line_are_kept() -> None:
     asked = "Please cancel these: order 48120. Order 48121."
-    assert without_frame(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
+    assert said_in(f"Hello,\n\n{asked}\n\nThanks\nAnna") == asked
 
 
 def test_a_word_below_a_picture_in_the_text_is_kept() -> None:
     picture = PICTURE.split("\n")[0]
-    assert without_frame(f"Hello,\n\nIt looks so:\n{picture}\nRefund\n\nThanks\nAnna") == "It looks so:\nRefund"
+    assert said_in(f"Hello,\n\nIt looks so:\n{picture}\nRefund\n\nThanks\nAnna") == "It looks so:\nRefund"
 
 
 def test_a_long_field_of_a_form_is_kept_to_its_end() -> None:
     said = f"{'My card was declined in that shop again. ' * 20}Why?"
-    assert without_frame(f"Name: Anna\nEmail: a@x.example\nMessage: {said}\n\nThanks\nAnna") == said
+    assert said_in(f"Name: Anna\nEmail: a@x.example\nMessage: {said}\n\nThanks\nAnna") == said
 
 
 def test_a_form_below_the_header_of_a_forwarded_mail_is_kept() -> None:
     header = "From: Anna <a@x.example>\nTo: Bo\nSubject: Contact form"
-    assert without_frame(f"FYI\n\n{header}\nMessage: {QUESTION}\n\nThanks\nAnna") == QUESTION
+    assert said_in(f"FYI\n\n{header}\nMessage: {QUESTION}\n\nThanks\nAnna") == QUESTION
 
 
 @pytest.mark.parametrize("between", ["\n", "\nHello,\n\n", "\nHello,\n"])
@@ -270,42 +270,47 @@ def test_what_stands_below_a_warning_of_mail_from_outside_is_kept(between: str, 
         "attachments unless you recognize the sender.",
     )
     warning = ("\n" if broken else " ").join(parts)
-    assert without_frame(f"{warning}{between}{QUESTION}\n\nThanks\nAnna") == QUESTION
+    assert said_in(f"{warning}{between}{QUESTION}\n\nThanks\nAnna") == QUESTION
 
 
 def test_a_question_in_words_of_a_warning_is_kept() -> None:
     asked = "I got mail of an external sender. It says do not click.\n\nWhat now?"
-    assert without_frame(f"{asked}\n\nThanks\nAnna") == asked
+    assert said_in(f"{asked}\n\nThanks\nAnna") == asked
 
 
 def test_what_a_field_of_a_form_says_is_kept() -> None:
-    assert without_frame("Name: Anna\nEmail: a@x.example\nMessage: roaming fee\n\nThanks\nAnna") == "roaming fee"
+    assert said_in("Name: Anna\nEmail: a@x.example\nMessage: roaming fee\n\nThanks\nAnna") == "roaming fee"
 
 
 def test_thanks_above_a_quoted_mail_do_not_pass_it_on() -> None:
-    assert without_frame(f"Thank you for your help!\n\nBo\n\n{FORWARDED}").startswith("Thank you for your help!")
+    assert said_in(f"Thank you for your help!\n\nBo\n\n{FORWARDED}").startswith("Thank you for your help!")
 
 
 @pytest.mark.parametrize("said", ["I can't find my phone.", "Nobody delivered it.", "I do not see the refund."])
 def test_a_sentence_of_words_that_many_have_is_kept(said: str) -> None:
-    assert without_frame(f"Hello,\n\n{said} What now?\n\nBest regards\nAnna") == f"{said} What now?"
+    assert said_in(f"Hello,\n\n{said} What now?\n\nBest regards\nAnna") == f"{said} What now?"
 
 
 @pytest.mark.parametrize("space", [" ", "  "], ids=["one space", "two spaces"])
 def test_a_number_is_left_out_behind_a_sentence_that_stays(space: str) -> None:
     mail = f"Hello,\n\nMy flat is in Rome.{space}Order no.{space}48120\n{QUESTION}\n\nThanks\nAnna"
-    assert without_frame(mail) == f"My flat is in Rome.\n{QUESTION}"
+    assert said_in(mail) == f"My flat is in Rome.\n{QUESTION}"
+
+
+def test_numbers_below_the_line_that_announces_them_are_kept_beside_a_sentence() -> None:
+    asked = "Please cancel these:\nOrder 48120. I want neither. Order 48121."
+    assert said_in(f"Hi,\n\n{asked}\n\nThanks,\nAnna") == asked
 
 
 @pytest.mark.parametrize("announced", ["Cancel these:", "Bitte stornieren Sie:", "À annuler :", "Hay que anular:"])
 def test_a_number_that_a_colon_announces_is_kept(announced: str) -> None:
     asked = f"{announced}\nOrder 48120\nOrder 48121"
-    assert without_frame(f"Hello,\n\n{asked}\n\nBest regards\nAnna") == asked
+    assert said_in(f"Hello,\n\n{asked}\n\nBest regards\nAnna") == asked
 
 
 @pytest.mark.parametrize("line", ["Customer no. 48120", "Auftrag Nr. 48120", "Référence : 48120", "Pedido n.º 48120"])
 def test_a_number_to_look_up_is_left_out(line: str) -> None:
-    assert without_frame(f"Hello,\n\n{line}\n\n{QUESTION}\n{line}\n\nBest regards\nAnna") == QUESTION
+    assert said_in(f"Hello,\n\n{line}\n\n{QUESTION}\n{line}\n\nBest regards\nAnna") == QUESTION
 
 
 @pytest.mark.parametrize(
@@ -334,7 +339,7 @@ def test_a_number_to_look_up_is_left_out(line: str) -> None:
     ],
 )
 def test_a_sentence_that_goes_on_to_say_something_is_kept(question: str) -> None:
-    assert without_frame(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
+    assert said_in(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
 
 
 @pytest.mark.parametrize(
@@ -347,7 +352,7 @@ def test_a_sentence_that_goes_on_to_say_something_is_kept(question: str) -> None
     ],
 )
 def test_a_last_line_that_says_something_is_kept(question: str) -> None:
-    assert without_frame(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
+    assert said_in(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
 
 
 @pytest.mark.parametrize(
@@ -384,13 +389,13 @@ def test_a_last_line_that_says_something_is_kept(question: str) -> None:
     ],
 )
 def test_a_request_in_words_of_a_frame_is_kept(question: str) -> None:
-    left = without_frame(f"Hello,\n\n{question}\n\nBest regards,\nAnna")
+    left = said_in(f"Hello,\n\n{question}\n\nBest regards,\nAnna")
     assert left.removesuffix("\n\nBest regards,\nAnna").removeprefix("Hello,\n\n") == question
 
 
 def test_what_stands_above_an_address_is_kept() -> None:
     said = "I was in Rome.\nMy card is lost"
-    assert without_frame(f"Hello,\n\n{said}\nanna@x.example") == said
+    assert said_in(f"Hello,\n\n{said}\nanna@x.example") == said
 
 
 @pytest.mark.parametrize(
@@ -398,12 +403,12 @@ def test_what_stands_above_an_address_is_kept() -> None:
 )
 def test_a_request_beside_the_greeting_is_kept(first: str) -> None:
     said = re.sub(r"^(Hi|Hello), ", "", first)
-    assert without_frame(f"{first}\nIt was in Rome last night.\n\nBest regards,\nAnna").startswith(said)
+    assert said_in(f"{first}\nIt was in Rome last night.\n\nBest regards,\nAnna").startswith(said)
 
 
 def test_a_request_in_the_form_of_a_salutation_is_kept() -> None:
     said = "Hello card stolen,\n\nWhat now?"
-    assert without_frame(f"{said}\n\nBest regards,\nAnna") == said
+    assert said_in(f"{said}\n\nBest regards,\nAnna") == said
 
 
 @pytest.mark.parametrize(
@@ -425,17 +430,17 @@ def test_a_request_in_the_form_of_a_salutation_is_kept() -> None:
     ],
 )
 def test_a_request_below_the_closing_is_kept(below: str) -> None:
-    assert without_frame(f"Hello,\n\nI have an old order.\n\nThanks,\nAnna\n\n{below}").endswith(f"\n\n{below}")
+    assert said_in(f"Hello,\n\nI have an old order.\n\nThanks,\nAnna\n\n{below}").endswith(f"\n\n{below}")
 
 
 @pytest.mark.parametrize("asked", ["Is my order 4711 from yesterday?", "Ist meine Bestellung 4711 vom Montag?"])
 def test_a_number_that_is_asked_about_is_kept(asked: str) -> None:
-    assert without_frame(f"Hello,\n\n{asked}\nI don't see it.\n\nThanks,\nAnna") == f"{asked}\nI don't see it."
+    assert said_in(f"Hello,\n\n{asked}\nI don't see it.\n\nThanks,\nAnna") == f"{asked}\nI don't see it."
 
 
 def test_what_stands_behind_many_courtesies_is_kept() -> None:
     text = f"{'Thank you for your help and support. ' * 20}My card is lost."
-    assert without_frame(f"Hello,\n\n{text}\n\nThanks,\nAnna") == "My card is lost."
+    assert said_in(f"Hello,\n\n{text}\n\nThanks,\nAnna") == "My card is lost."
 
 
 @pytest.mark.parametrize("above", ["Hello,", "I have a question.", "Guten Tag,\n\n-----"], ids=["en", "said", "de"])
@@ -445,17 +450,17 @@ def test_what_stands_behind_many_courtesies_is_kept() -> None:
 )
 def test_a_question_below_the_fields_of_a_form_is_kept(above: str, between: str, names: tuple[str, ...]) -> None:
     form = between.join(f"{name}: Anna" for name in names)
-    assert without_frame(f"{above}\n\n{form}\n\nMy card is lost.").endswith("My card is lost.")
+    assert said_in(f"{above}\n\n{form}\n\nMy card is lost.").endswith("My card is lost.")
 
 
 def test_the_greeting_below_a_subject_is_left_out() -> None:
     mail = "Subject: My trip to Spain\n\nHello,\n\nPlease help me activate roaming.\n\nAnna"
-    assert without_frame(mail) == "My trip to Spain\nPlease help me activate roaming."
+    assert said_in(mail) == "My trip to Spain\nPlease help me activate roaming."
 
 
 def test_a_field_that_says_something_is_no_header() -> None:
     mail = "Phone: the screen is broken since Monday\n\nWhat do I do?\n\nBest regards,\nAnna"
-    assert without_frame(mail) == "Phone: the screen is broken since Monday\n\nWhat do I do?"
+    assert said_in(mail) == "Phone: the screen is broken since Monday\n\nWhat do I do?"
 
 
 # Of each language, what may follow any of its phrases.
@@ -484,7 +489,7 @@ def test_a_request_behind_any_phrase_is_kept(language: str, kind: str) -> None:
         "Hello,\n\nThe order is old. {}.\n\nBest regards,\nAnna",
         "Hello,\n\nThe order is old.\n\n{},\nAnna",
     ]
-    lost = [said for (request, said), mail in product(asked, frames) if request not in without_frame(mail.format(said))]
+    lost = [said for (request, said), mail in product(asked, frames) if request not in said_in(mail.format(said))]
     assert lost == []
 
 
@@ -492,7 +497,7 @@ def test_a_request_behind_any_phrase_is_kept(language: str, kind: str) -> None:
 def test_a_request_with_a_word_of_a_notice_is_kept(language: str) -> None:
     own = {"en": "Please look at my", "de": "Bitte prüfen Sie", "fr": "Je demande", "es": "Quiero"}[language]
     for word in LANGUAGES[language]["legal"]:
-        assert word in without_frame(f"Hello,\n\nThe order is old.\n\n{own} {word}.\n\nBest regards,\nAnna")
+        assert word in said_in(f"Hello,\n\nThe order is old.\n\n{own} {word}.\n\nBest regards,\nAnna")
 
 
 def test_the_longest_phrase_is_found_that_a_line_begins_with() -> None:
@@ -515,30 +520,30 @@ def test_what_asks_is_of_two_words_at_most(language: str) -> None:
 
 
 def test_a_mail_that_only_says_hello_is_kept() -> None:
-    assert without_frame("Hello,\n\nI hope you are well.\n\nBest regards\nAnna") == "I hope you are well."
+    assert said_in("Hello,\n\nI hope you are well.\n\nBest regards\nAnna") == "I hope you are well."
 
 
 @pytest.mark.parametrize("said", ["Thank you for your help!", "Danke!", "Order 4711", "I hope this finds you well."])
 @pytest.mark.parametrize("between", ["\n", "\n\n"])
 def test_of_a_mail_that_only_thanks_or_gives_a_number_more_than_the_name_is_kept(said: str, between: str) -> None:
-    assert without_frame(f"Hello,\n{said}{between}Tim").startswith(said)
+    assert said_in(f"Hello,\n{said}{between}Tim").startswith(said)
 
 
 def test_the_subject_is_kept_where_it_says_something() -> None:
     mail = (
         "From: Anna\nTo: Support\nSubject: Re: [#4711] Refund for a cancelled order\nDate: 3 March\n\nIt has not come."
     )
-    assert without_frame(mail) == "Refund for a cancelled order\nIt has not come."
+    assert said_in(mail) == "Refund for a cancelled order\nIt has not come."
 
 
 def test_a_postscript_that_asks_is_kept() -> None:
     mail = f"Hi,\n\nI have paid.\n\nThanks,\nAnna\n\nPS: {QUESTION}"
-    assert without_frame(mail) == f"I have paid.\n\nPS: {QUESTION}"
+    assert said_in(mail) == f"I have paid.\n\nPS: {QUESTION}"
 
 
 def test_a_thank_you_that_goes_on_is_no_closing() -> None:
     mail = "Thanks for the refund of my first order.\nThe second one never came.\nWhat now?"
-    assert without_frame(mail) == mail
+    assert said_in(mail) == mail
 
 
 WORDS = st.sampled_from(
@@ -560,7 +565,7 @@ WORDS = st.sampled_from(
 
 @given(st.lists(st.one_of(WORDS, st.text(max_size=40)), max_size=30).map("\n".join))
 def test_something_is_left_of_every_text(text: str) -> None:
-    left = without_frame(text)
+    left = said_in(text)
     assert bool(left.strip()) == bool(text.strip()) or is_html(text)
     assert len(left) <= len(text)
 
@@ -569,7 +574,7 @@ def test_something_is_left_of_every_text(text: str) -> None:
     "below", ["Sent from my iPhone \u0130zmir", "Best regards,\n\u0130pek \u0130nan", "Thanks \u0130pek"]
 )
 def test_a_name_that_has_more_characters_in_lower_case_is_one(below: str) -> None:
-    assert without_frame(f"Where is my card?\n\n{below}") == "Where is my card?"
+    assert said_in(f"Where is my card?\n\n{below}") == "Where is my card?"
 
 
 @given(st.text(st.sampled_from("a\u0130I\u0307'.-_ 1\u2019\u00df\ufb01\u03a3")))
@@ -601,5 +606,5 @@ def test_each_word_in_lower_case_is_one_that_is_written(text: str) -> None:
 def test_a_hostile_mail_takes_no_more_time_than_to_read_it(text: str) -> None:
     """In processor time: the square of a million would be hours."""
     began = time.process_time()
-    without_frame(text)
+    said_in(text)
     assert time.process_time() - began < 3

@@ -16,18 +16,8 @@ _EDGE = "\x1e"
 _UNSEEN = ("head", "style", "script", "title", "noscript", "template", "svg", "object", "iframe", "select", "button")
 # How the mail programs mark what a reply quotes, and a signature.
 _FRAMES = (
-    "blockquote",
-    ".gmail_quote",
-    ".gmail_signature",
-    ".gmail_extra",
-    ".yahoo_quoted",
-    ".moz-cite-prefix",
-    ".moz-signature",
-    ".protonmail_quote",
-    "#divRplyFwdMsg",
-    "#appendonsend",
-    "#Signature",
-    "#signature",
+    "blockquote,.gmail_quote,.gmail_signature,.gmail_extra,.yahoo_quoted,.moz-cite-prefix,.moz-signature,"
+    ".protonmail_quote,#divRplyFwdMsg,#appendonsend,#Signature,#signature"
 )
 _OPENS = re.compile(
     r"\s*<(?:!doctype\s+html|!--|\?xml|html|head|body|meta|style|div|p|br|span|table|font|center|section|h[1-6]|ul|ol|b|strong)"
@@ -66,7 +56,10 @@ def to_text(html: str) -> str:
     for node in tree.css("td,th"):
         node.insert_after(" ")
     whole = _lines(tree.body)
-    for node in tree.css(",".join(_FRAMES)):
+    framed = tree.css(_FRAMES)
+    if not framed:
+        return whole
+    for node in framed:
         node.decompose()
     return _lines(tree.body) or whole
 

@@ -13,8 +13,6 @@ _LOOKED_AT = 400
 # More words are a sentence, not a line of a frame.
 SHORT_WORDS = 10
 NAME_WORDS = 5
-# No courtesy of the lists has more.
-_COURTESY_WORDS = 12
 # Names and titles are capitalised, but for the small words in them.
 _SENTENCE_WORDS = 3
 
@@ -27,7 +25,8 @@ _ENCODED_CHARACTERS = 60
 _ENCODED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=\D*\d)[A-Za-z0-9+/]+={0,2}")
 # Letters alone are rather a word.
 _ENCODED_END = re.compile(r"(?=[A-Za-z]*[0-9+/=])[A-Za-z0-9+/]{4,}={0,2}")
-_RULES = frozenset("-_=*~#\u2014\u2500")
+# What rules and separators are made of.
+RULES = frozenset("-_=*~#\u2014\u2500")
 _DASHES = re.compile(r"--+|__+|\u2014")
 _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")
 TICKET_NUMBER = re.compile(
@@ -39,6 +38,7 @@ _CONTACT = re.compile(
     r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b\.?\s*[:+(\d]",
     re.IGNORECASE,
 )
+_MAY_BE_CONTACT = re.compile(r"[\d@:+(]|[wW]{3}\.")
 _LOOKED_UP = re.compile(r"\d{3}")
 # How German puts together what is numbered and the word for its number.
 _NUMBERS = ("nr", "nummer")
@@ -46,7 +46,7 @@ _WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*")
 _JOINT = re.compile(r"[-'.]")
 _MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
 _AND = (["and"], ["und"], ["et"], ["y"])
-_QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
+_QUESTION_MARKS = "?\uff1f\u061f\u00bf"
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
 # Before a digit it is rather an abbreviation, such as "Order no. 4711". A remark in brackets ends by itself, and a
 # Spanish question says where it begins. Each run of spaces is read once and whole.
@@ -58,17 +58,15 @@ _BETWEEN_SENTENCES = re.compile(
 class Line:
     """A line of a mail; blank where it says nothing."""
 
-    __slots__ = ("_says", "_words", "text")
+    __slots__ = ("_aside", "_says", "_words", "blank", "text")
 
     def __init__(self, raw: str) -> None:
         text = raw.strip()
         self.text = text if text[:1] not in _UNSEEN and text[-1:] not in _UNSEEN else text.strip(_UNSEEN_AROUND)
+        self.blank = not self.text
         self._words: list[str] | None = None
         self._says: bool | None = None
-
-    @property
-    def blank(self) -> bool:
-        return not self.text
+        self._aside: bool | None = None
 
     @property
     def words(self) -> list[str]:
@@ -89,7 +87,7 @@ class Line:
 
     @property
     def rule(self) -> bool:
-        return self.text[:1] in _RULES and _RULE.fullmatch(self.text) is not None
+        return self.text[:1] in RULES and _RULE.fullmatch(self.text) is not None
 
     @property
     def encoded(self) -> bool:
@@ -103,16 +101,18 @@ class Line:
     @property
     def dashes(self) -> bool:
         """Whether it stands above a signature, as mail programs put it there."""
-        return self.text[:1] in _RULES and (_DASHES.fullmatch(self.text) is not None or self.rule)
+        return self.text[:1] in RULES and (_DASHES.fullmatch(self.text) is not None or self.rule)
 
     @property
     def contact(self) -> bool:
         """Whether it has a telephone number, a link or an address."""
-        return _CONTACT.search(self.text[:_LOOKED_AT]) is not None
+        text = self.text[:_LOOKED_AT]
+        # Of most lines the fast pattern already says that they have none.
+        return _MAY_BE_CONTACT.search(text) is not None and _CONTACT.search(text) is not None
 
     @property
     def asks(self) -> bool:
-        return not _QUESTION_MARKS.isdisjoint(self.text) and not self.contact
+        return any(mark in self.text for mark in _QUESTION_MARKS) and not self.contact
 
     @property
     def own(self) -> bool:
@@ -145,8 +145,10 @@ class Line:
     @property
     def aside(self) -> bool:
         """Whether it does not say what a mail is about, but thanks, asks for an answer or gives a number to look up."""
-        # Of a longer one the rest may say it.
-        return len(self.text) <= _LOOKED_AT and (self.courteous or self.reference)
+        if self._aside is None:
+            # Of a longer one the rest may say it.
+            self._aside = len(self.text) <= _LOOKED_AT and (self.courteous or self.reference)
+        return self._aside
 
     @property
     def courteous(self) -> bool:
@@ -172,7 +174,7 @@ class Line:
     def closing(self) -> bool:
         """Whether it is a closing, with a name perhaps: "Thanks, Anna", not "Thanks for looking into my refund"."""
         count = _closings(self.words)
-        if self.asks or len(self.words) > (count + 4 if count else NAME_WORDS):
+        if len(self.words) > (count + 4 if count else NAME_WORDS) or self.asks:
             return False
         if count and only_names(self.written[count:]):
             return True
@@ -229,7 +231,7 @@ class Line:
 def _closings(words: list[str]) -> int:
     """How many words are a closing, or two: "Thanks and best wishes"."""
     count = phrases().closings.begin(words)
-    more = phrases().closings.begin(words[count + 1 :]) if count and words[count : count + 1] in _AND else 0
+    more = phrases().closings.begin(words, count + 1) if count and words[count : count + 1] in _AND else 0
     return count + 1 + more if more else count
 
 
@@ -237,11 +239,12 @@ def _is_courtesy(words: list[str], those: Beginnings) -> bool:
     known = phrases()
     at = courtesies = 0
     while at < len(words):
-        count = those.begin(words[at : at + _COURTESY_WORDS])
-        if not (count or words[at] in known.small or words[at] in known.regards or _is_small_number(words[at])):
+        word, count = words[at], those.begin(words, at)
+        regards = word in known.regards
+        if not (count or regards or word in known.small or _is_small_number(word)):
             # Nearly every sentence that says something ends here, at one of its first words.
             return False
-        courtesies += count > 0 or words[at] in known.regards
+        courtesies += count > 0 or regards
         at += count or 1
     return courtesies > 0
 

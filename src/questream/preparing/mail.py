@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from itertools import dropwhile, takewhile
 
-from questream.preparing.line import NAME_WORDS, SHORT_WORDS, TICKET_NUMBER, Line, only_names, words_of
+from questream.preparing.html import is_html, to_text
+from questream.preparing.line import NAME_WORDS, RULES, SHORT_WORDS, TICKET_NUMBER, Line, only_names, words_of
 from questream.preparing.phrases import asks_in, phrases
 
 # No model reads further.
@@ -27,11 +28,13 @@ _GREETING_ENDS = re.compile(r"[,!:;\u2013]|\s-\s|\.\s")
 _BLANK = Line("")
 
 
-def body(text: str) -> str:
-    """The lines of a mail in which its sender says what it is about; the text itself where it is all of that.
+def said_in(text: str) -> str:
+    """What the sender of a mail says that it is about, HTML or plain; the text itself where it is all of that."""
+    return _body((to_text(text) or text) if is_html(text) else text)
 
-    A text of one line is no mail. Of a long one the first MOST_LINES lines count.
-    """
+
+def _body(text: str) -> str:
+    """A text of one line is no mail. Of a long one the first MOST_LINES lines count."""
     if "\n" not in text:
         return text
     lines = [Line(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
@@ -73,7 +76,8 @@ def _written(lines: list[Line]) -> list[Line]:
             rest = _trimmed(lines[at + announced :])
             # Lines marked as quoted may have an answer below them; what is not marked is quoted to its end.
             if rest and not rest[0].quoted:
-                if _any(_without_opening(kept)) and not _passes_on(kept):
+                said = _without_opening(kept)
+                if _any(said) and not _passes_on(said):
                     break
                 kept = []
             at += announced
@@ -86,6 +90,8 @@ def _written(lines: list[Line]) -> list[Line]:
 
 def _readable(lines: list[Line]) -> list[Line]:
     """Without pictures and attachments that stand in the text as Base64."""
+    if not any(line.encoded for line in lines):
+        return lines
     kept: list[Line] = []
     encoded = False
     for line in lines:
@@ -96,8 +102,8 @@ def _readable(lines: list[Line]) -> list[Line]:
 
 
 def _passes_on(lines: list[Line]) -> bool:
-    """Whether they say of the mail below that it is the one to read, such as "FYI", and no more."""
-    words = [word for line in _without_signature(_without_opening(lines)) for word in line.words]
+    """Whether they say of the mail below that it is the one to read, such as "FYI", and no more, below no greeting."""
+    words = [word for line in _without_signature(lines) for word in line.words]
     if not phrases().passed_on.among(words):
         return False
     return phrases().small.issuperset(phrases().passed_on.left_out_of(words))
@@ -126,6 +132,9 @@ def _warnings(lines: list[Line]) -> set[str]:
 def _announces_quote(lines: list[Line], at: int) -> int:
     """How many lines from here on say that a quoted mail follows; 0 where they do not."""
     if lines[at].blank:
+        return 0
+    # Nearly every line ends here.
+    if at > 0 and lines[at].text[0] not in RULES and ":" not in "".join([line.text for line in lines[at : at + 3]]):
         return 0
     return int(_is_separator(lines[at], at)) or _attribution(lines, at) or _header_of_quoted(lines, at)
 
@@ -245,10 +254,9 @@ def _without_asides(lines: list[Line]) -> list[Line]:
         if not kept:
             return lines
         begin = 0 if kept[-1].aside else kept[-1].last_sentence()
-        last = Line(kept[-1].text[begin:])
+        last = Line(kept[-1].text[begin:]) if begin else kept[-1]
         rest = Line(kept[-1].text[:begin])
-        announced = last.reference and (":" in rest.text or _is_announced(kept[:-1]))
-        if announced or not (last.aside or last.closing):
+        if not (last.aside or last.closing) or _is_announced(last, [rest.text], kept[:-1]):
             break
         kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
     return kept or lines
@@ -264,13 +272,12 @@ def _without_aside_sentences(lines: list[Line]) -> list[Line]:
         sentences = line.sentences(_MOST_ASIDES - looked_at)
         looked_at += len(sentences)
         if len(sentences) == 1 or line.aside:
-            if not line.aside or (line.reference and _is_announced(kept)):
+            if not line.aside or _is_announced(line, [], kept):
                 kept.append(line)
             continue
         said: list[str] = []
         for sentence in map(Line, sentences):
-            announced = sentence.reference and any(":" in one for one in said)
-            if announced or not sentence.aside:
+            if not sentence.aside or _is_announced(sentence, said, kept):
                 said.append(sentence.text)
         if len(said) == len(sentences):
             kept.append(line)
@@ -279,10 +286,15 @@ def _without_aside_sentences(lines: list[Line]) -> list[Line]:
     return kept
 
 
-def _is_announced(above: list[Line]) -> bool:
-    """Whether a number below these lines is of a list that is asked about, such as "Please cancel these:"."""
+def _is_announced(number: Line, before: list[str], above: list[Line]) -> bool:
+    """Whether it is a number of a list that is asked about, such as "Please cancel these:".
+
+    That stands `before` it in its line, or in the line above the list.
+    """
+    if not number.reference:
+        return False
     said = next(dropwhile(lambda line: line.blank or line.reference, reversed(above)), None)
-    return said is not None and said.text[-1] == ":"
+    return any(":" in one for one in before) or (said is not None and said.text[-1] == ":")
 
 
 def _without_notices(lines: list[Line]) -> list[Line]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,30 +22,46 @@ class Beginnings:
         # Of each first word, the longest first.
         self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
-    def begin(self, words: Sequence[str]) -> int:
-        """How many of the words make the longest phrase that they begin with; 0 for none."""
-        for length in self._lengths.get(words[0], ()) if words else ():
-            if length <= len(words) and " ".join(words[:length]) in self._those:
+    def begin(self, words: Sequence[str], at: int = 0) -> int:
+        """How many of the words from `at` on make the longest phrase that they begin with; 0 for none."""
+        for length in self._lengths.get(words[at], ()) if at < len(words) else ():
+            if at + length <= len(words) and " ".join(words[at : at + length]) in self._those:
                 return length
         return 0
+
+    def may_be_in(self, words: Iterable[str]) -> bool:
+        """Whether a phrase begins with one of these words."""
+        return not self._lengths.keys().isdisjoint(words)
 
 
 class Sayings:
     """Phrases that may stand anywhere among words."""
 
     def __init__(self, those: Iterable[str]) -> None:
-        longest_first = sorted(those, key=len, reverse=True)
-        self._first_words = frozenset(one.split()[0] for one in longest_first)
-        self._any = re.compile(f"(?<= )(?:{'|'.join(map(re.escape, longest_first))})(?= )")
+        self._those = Beginnings(those)
 
     def among(self, words: Sequence[str]) -> set[str]:
         """Those that are said."""
-        # Most lines say none, and the pattern tries all phrases at each word.
-        return set() if self._first_words.isdisjoint(words) else set(self._any.findall(f" {' '.join(words)} "))
+        # Most lines say none.
+        if not self._those.may_be_in(words):
+            return set()
+        return {" ".join(words[at:end]) for at, end in self._found_in(words)}
 
     def left_out_of(self, words: Sequence[str]) -> list[str]:
         """The words beside them."""
-        return self._any.sub("", f" {' '.join(words)} ").split()
+        left, begun = list[str](), 0
+        for at, end in self._found_in(words):
+            left += words[begun:at]
+            begun = end
+        return [*left, *words[begun:]]
+
+    def _found_in(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
+        at = 0
+        while at < len(words):
+            count = self._those.begin(words, at)
+            if count:
+                yield at, at + count
+            at += count or 1
 
 
 @dataclass(frozen=True, slots=True)

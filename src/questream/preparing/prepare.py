@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from questream.preparing.hook import load_hook
-from questream.preparing.html import is_html, to_text
-from questream.preparing.mail import body
+from questream.preparing.mail import said_in
 
 if TYPE_CHECKING:
     from questream.settings import InputSettings
@@ -22,9 +21,7 @@ def without_frame(text: str) -> str:
     What is taken away: markup, quoted replies, headers but the subject, greetings, closings, signatures and legal
     notices, in the languages of `phrases/`. A text that is all frame stays, without its markup.
     """
-    if is_html(text):
-        text = to_text(text) or text
-    return body(text)
+    return said_in(text)
 
 
 def version_of(settings: InputSettings) -> str:
