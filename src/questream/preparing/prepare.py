@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from questream.preparing.asking import ask_first
 from questream.preparing.hook import load_hook
 from questream.preparing.mail import said_in
 
@@ -12,16 +13,18 @@ if TYPE_CHECKING:
     from questream.settings import InputSettings
 
 # What becomes of a mail has a version: another may give another text, and vectors of the two are not alike.
-_MAIL = "mail-2"
+_MAIL = "mail-3"
 
 
 def without_frame(text: str) -> str:
     """The question in a mail or a ticket, HTML or plain; any other text as it is, to the byte.
 
     What is taken away: markup, quoted replies, headers but the subject, greetings, closings, signatures and legal
-    notices, in the languages of `phrases/`. A text that is all frame stays, without its markup.
+    notices, in the languages of `phrases/`. A text that is all frame stays, without its markup. Of what is left, the
+    sentences that ask come first.
     """
-    return said_in(text)
+    said = said_in(text)
+    return text if said == text else ask_first(said)
 
 
 def version_of(settings: InputSettings) -> str:

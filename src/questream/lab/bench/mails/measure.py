@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,16 +40,17 @@ class MailFigures:
 
 
 def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[str], str]) -> tuple[Left, list[str]]:
-    """What preparing leaves of the mails around these questions, by its figures and in full; spaces do not count."""
+    """What preparing leaves of the mails around these questions, by its figures and in full.
+
+    It is compared by its words, since what a question asks comes first.
+    """
     began = time.process_time()
     prepared = [prepare(mail) for mail in mails]
     seconds = time.process_time() - began
-    asked, kept = ([f" {' '.join(text.split())} " for text in texts] for texts in (questions, prepared))
-    whole = [question in text for question, text in zip(asked, kept, strict=True)]
+    asked, kept = ([Counter(text.split()) for text in texts] for texts in (questions, prepared))
+    whole = [question <= text for question, text in zip(asked, kept, strict=True)]
     beside = sum(
-        len(text.split()) - len(question.split())
-        for question, text, is_whole in zip(asked, kept, whole, strict=True)
-        if is_whole
+        text.total() - question.total() for question, text, is_whole in zip(asked, kept, whole, strict=True) if is_whole
     )
     exact = sum(question == text for question, text in zip(asked, kept, strict=True))
     figures = Left(

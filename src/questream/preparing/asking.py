@@ -1,0 +1,41 @@
+"""What a mail asks, above what it says beside: the form of a prepared mail, by which its vector is made."""
+
+from __future__ import annotations
+
+import re
+
+from questream.preparing.line import Line
+
+# Sentences that are looked at, as a text may be of nothing but short ones.
+_MOST_SENTENCES = 400
+_APART = "\n\n"
+_ASKS = re.compile(r"[?\uff1f\u061f][\"')\]\u00bb\u201c\u201d\u2019]?\s*\Z")
+
+
+def ask_first(text: str) -> str:
+    """The sentences that ask as the first paragraph, the others as they follow; the text itself where all or none ask.
+
+    A sentence that asks ends in a question mark. Those behind the first 400 stay together.
+    """
+    asked: list[str] = []
+    beside: list[str] = []
+    looked_at = 0
+    for line in text.split("\n"):
+        said = list[str]()
+        sentences = Line(line).sentences(_MOST_SENTENCES - looked_at) if looked_at < _MOST_SENTENCES else [line]
+        looked_at += len(sentences)
+        for sentence in sentences:
+            (asked if _ASKS.search(sentence) else said).append(sentence.strip())
+        if said:
+            beside.append(" ".join(said))
+    rest = re.sub(r"\n{3,}", _APART, "\n".join(beside)).strip()
+    return _APART.join((" ".join(asked), rest)) if asked and rest else text
+
+
+def asked_in(text: str) -> str | None:
+    """The first paragraph of a text, where it is one line that asks and no line below it does; else None."""
+    first, apart, rest = text.partition(_APART)
+    # Most texts have one paragraph.
+    if not apart or "\n" in first or not _ASKS.search(first) or not rest.strip():
+        return None
+    return None if any(map(_ASKS.search, rest.split("\n"))) else first
