@@ -57,6 +57,7 @@ MARKERS = {
 
 # The files that take longest, longest first. A parallel run begins them in this order, then the rest folder by folder:
 # those that mostly wait for servers before those that compute, and none so late that a run has to wait for it alone.
+# Its first process goes through them from the end (tests/kit/together.py).
 LONGEST = (
     "integration/test_serve.py",
     "integration/test_operations_of_kafka.py",

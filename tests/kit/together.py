@@ -23,7 +23,15 @@ OF_THE_LIBRARY = frozenset(
 
 
 class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
-    """One file to a process at a time, and those of `OF_THE_LIBRARY` to the same one, one after the other."""
+    """One file to a process at a time, and those of `OF_THE_LIBRARY` to the same one, one after the other.
+
+    The first process begins at the end of the order: what computes has the time in which the others wait for servers.
+    """
+
+    def _assign_work_unit(self, node: object) -> None:
+        if node is self.nodes[0]:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
