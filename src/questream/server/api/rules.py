@@ -9,15 +9,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from questream.errors import QuestreamError
-from questream.operations import By
 from questream.server.access import Role
 from questream.server.api.conditions import RULES, IfMatch, Seen, etag_of_rules
 from questream.server.api.effects import RulesEffect
-from questream.server.api.history import Committed
+from questream.server.api.history import Committed, Ruling, rule
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.problems import CONFLICTS, Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.decisions import as_document
 from questream.tools.rules import Values, read_rules
 
 router = APIRouter(tags=["operations"])
@@ -120,9 +118,6 @@ def set_rules(
         values = read_rules(f"{name}={'unset' if value is None else value}" for name, value in given.items())
     except QuestreamError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-
     seen = Seen.of(scope, if_match, [RULES])
-    operating = scope.services.operating
-    decide = operating.preview if request.dry_run else operating.rule
-    by = By(scope.login.name, request.reason, request.id)
-    return Committed(**as_document(decide(scope.namespace, by, seen.provided(lambda made: made.rules(values)))))
+    how = Ruling(id=request.id, reason=request.reason, dry_run=request.dry_run)
+    return rule(scope, how, seen.provided(lambda made: made.rules(values)))

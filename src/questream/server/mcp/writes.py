@@ -13,25 +13,16 @@ from starlette.responses import Response
 from questream.domain import Dismissible
 from questream.marks import StatusKind
 from questream.server.access import Role
+from questream.server.api import communities, operations
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
-from questream.server.api.communities import MergeRequest as MergeLevels
-from questream.server.api.communities import (
-    MoveRequest,
-    NamingRequest,
-    NodeIds,
-    TargetId,
-    decide_on_levels,
-    label_community,
-)
-from questream.server.api.communities import PinRequest as PinLevel
-from questream.server.api.communities import SeparateRequest as SeparateLevels
+from questream.server.api.communities import NodeIds, TargetId, decide_on_levels, label_community
 from questream.server.api.history import Committed, Ruling, UndoRequest, rule, undo, unmerge
 from questream.server.api.levels import LevelId
-from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
+from questream.server.api.operations import ClusterId, Name, Result, ask_for, operate
 from questream.server.mcp.toolset import Caller, Namespace
-from questream.server.operating import Ask
 from questream.server.services import Scope, read_cluster_id
 from questream.signatures import as_called, parameters_of
+from questream.tools.parting import Joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +39,7 @@ def label_cluster(
     label: Annotated[Name, Field(description="Its name; an empty one removes it.")],
 ) -> Committed:
     """Give a cluster a name."""
-    number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.label(number, label, None))
+    return _decide(change, operations.LabelRequest(op="label", cluster_id=cluster_id, label=label))
 
 
 def route_cluster(
@@ -58,8 +48,7 @@ def route_cluster(
     route: Annotated[Name, Field(description="Where its questions go; an empty one removes it.")],
 ) -> Committed:
     """Give a cluster a route: decisions carry it, so that other programs know where its questions go."""
-    number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.label(number, None, route))
+    return _decide(change, operations.RouteRequest(op="route", cluster_id=cluster_id, route=route))
 
 
 def label_level(
@@ -69,13 +58,13 @@ def label_level(
     route: Annotated[Name | None, Field(description="Where its questions go; an empty one removes it.")] = None,
 ) -> Committed:
     """Name an intent or a topic, or set its route: its clusters have both where they have none of their own."""
-    request = NamingRequest(label=label, route=route, **change.how)
+    request = communities.NamingRequest(label=label, route=route, **change.how)
     return label_community(change.scope, level_id, request)
 
 
 def move_to_level(change: Change, ids: NodeIds, target_id: TargetId) -> Committed:
     """Say that clusters belong to an intent, or intents to a topic: they stay there, whatever is found anew."""
-    request = MoveRequest(op="move", ids=ids, target_id=target_id, **change.how)
+    request = communities.MoveRequest(op="move", ids=ids, target_id=target_id, **change.how)
     return decide_on_levels(change.scope, request)
 
 
@@ -86,38 +75,38 @@ def merge_levels(
     drop_names: Annotated[bool, Field(description="The one that goes may lose its label and route.")] = False,
 ) -> Committed:
     """Make two intents, or two topics, one; the named, else the larger one's id survives."""
-    request = MergeLevels(op="merge", level_id=level_id, other_id=other_id, drop_names=drop_names, **change.how)
+    request = communities.MergeRequest(
+        op="merge", level_id=level_id, other_id=other_id, drop_names=drop_names, **change.how
+    )
     return decide_on_levels(change.scope, request)
 
 
 def separate_levels(change: Change, level_id: LevelId, other_id: LevelId) -> Committed:
     """Say that two intents, or two topics, are different: they are never one, and what is in each stays there."""
-    request = SeparateLevels(op="separate", level_id=level_id, other_id=other_id, **change.how)
+    request = communities.SeparateRequest(op="separate", level_id=level_id, other_id=other_id, **change.how)
     return decide_on_levels(change.scope, request)
 
 
 def pin_level(change: Change, level_id: LevelId) -> Committed:
     """Keep in an intent or a topic what is in it."""
-    request = PinLevel(op="pin", level_id=level_id, **change.how)
+    request = communities.PinRequest(op="pin", level_id=level_id, **change.how)
     return decide_on_levels(change.scope, request)
 
 
 def unpin_level(change: Change, level_id: LevelId) -> Committed:
     """Let what is in an intent or a topic be found elsewhere again."""
-    request = PinLevel(op="unpin", level_id=level_id, **change.how)
+    request = communities.PinRequest(op="unpin", level_id=level_id, **change.how)
     return decide_on_levels(change.scope, request)
 
 
 def pin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
     """Let a cluster never merge automatically."""
-    number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.mark("pin", number))
+    return _decide(change, operations.PinRequest(op="pin", cluster_id=cluster_id))
 
 
 def unpin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
     """Let a pinned cluster merge automatically again."""
-    number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.mark("unpin", number))
+    return _decide(change, operations.PinRequest(op="unpin", cluster_id=cluster_id))
 
 
 def set_standing(
@@ -129,8 +118,7 @@ def set_standing(
     ],
 ) -> Committed:
     """Say that a cluster is dealt with or open again, or let it raise events or none."""
-    number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.mark(standing, number))
+    return _decide(change, operations.StandingRequest(op=standing, cluster_id=cluster_id))
 
 
 def dismiss_suggestion(
@@ -139,8 +127,7 @@ def dismiss_suggestion(
     suggestion: Annotated[Dismissible, Field(description="That it is named, or split.")],
 ) -> Committed:
     """Let a suggestion about a cluster be made no more."""
-    number = read_cluster_id(cluster_id)
-    return _decide(change, lambda made: made.dismiss(number, suggestion))
+    return _decide(change, operations.DismissRequest(op="dismiss", cluster_id=cluster_id, suggestion=suggestion))
 
 
 def represent_cluster(
@@ -149,20 +136,12 @@ def represent_cluster(
     question_id: Annotated[str, Field(min_length=1, max_length=1000, description="As its decision has it.")],
 ) -> Committed:
     """Let a question stand for a cluster, in place of the one that opened it."""
-    scope = change.scope
-    scope.require(Role.OPERATOR)
-    number = read_cluster_id(cluster_id)
-    found = scope.services.asking.chosen(scope.namespace, question_id, None)
-    return _decide(
-        change,
-        lambda made: made.represent(number, found.text, found.place, found.cluster_id),
-    )
+    return _decide(change, operations.RepresentRequest(op="represent", cluster_id=cluster_id, question_id=question_id))
 
 
 def separate_clusters(change: Change, cluster_id: ClusterId, other_id: ClusterId) -> Committed:
     """Say that two clusters are different: they never merge, nor does what they become."""
-    one, other = read_cluster_id(cluster_id), read_cluster_id(other_id)
-    return _decide(change, lambda made: made.separate(one, other))
+    return _decide(change, operations.SeparateRequest(op="separate", cluster_id=cluster_id, other_id=other_id))
 
 
 def merge_clusters(
@@ -172,7 +151,9 @@ def merge_clusters(
     drop_names: Annotated[bool, Field(description="The one that goes may lose its label and route.")] = False,
 ) -> Result:
     """Make two clusters one; the named, else the larger one's id survives."""
-    request = MergeRequest(op="merge", cluster_id=cluster_id, other_id=other_id, drop_names=drop_names, **change.how)
+    request = operations.MergeRequest(
+        op="merge", cluster_id=cluster_id, other_id=other_id, drop_names=drop_names, **change.how
+    )
     return operate(change.scope, request, Response(), None)
 
 
@@ -275,5 +256,6 @@ def _asked_for(
     """Only its parameters are used: they are those of every operation."""
 
 
-def _decide(change: Change, ask: Ask) -> Committed:
-    return rule(change.scope, Ruling(**change.how), ask)
+def _decide(change: Change, request: operations.AnyRequest) -> Committed:
+    change.scope.require(Role.OPERATOR)
+    return rule(change.scope, Ruling(**change.how), ask_for(request, change.scope, Joined()))
