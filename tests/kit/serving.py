@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import numpy as np
+from anyio.from_thread import BlockingPortal
 from starlette.testclient import TestClient
 
 from questream.clustering.kept_members import KeptMember, KeptMembers
@@ -145,7 +150,26 @@ def client_of(
         volumes=volumes or Volumes(1000, 0.1),
         warming=Warming(),
     )
-    return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
+    client = TestClient(
+        build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000)
+    )
+    client.portal = _event_loop()
+    return client
+
+
+@functools.cache
+def _event_loop() -> BlockingPortal:
+    """The loop of all servers; a client that is left to itself starts and ends one for each request."""
+    started = Future[BlockingPortal]()
+
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    # It lasts as long as the process, whose end nothing of it may hold up.
+    threading.Thread(target=anyio.run, args=(serve,), name="servers", daemon=True).start()
+    return started.result()
 
 
 def fields_of(page: str) -> dict[str, list[str]]:
