@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from questream.encoder import load_encoder, load_judge
 from questream.errors import ExitCode
@@ -47,12 +48,31 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def arguments(data: Path, minilm: Path) -> list[str]:
+def options(data: Path) -> list[str]:
+    """What all trainings here are told, but for the model."""
     return [
         *("--groups", str(data), "--batch", "8", "--epochs", "2", "--max-tokens", "16"),
-        *("--compared", "100", "--save-every", str(SAVED_EVERY), f"--model.name={minilm}"),
-        *("--model.device=cpu", "--json"),
+        *("--compared", "100", "--save-every", str(SAVED_EVERY), "--model.device=cpu", "--json"),
     ]
+
+
+@pytest.fixture(scope="module")
+def arguments(options: list[str], minilm: Path) -> list[str]:
+    return [*options, f"--model.name={minilm}"]
+
+
+@pytest.fixture(scope="module")
+def shallow(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniLM without its layers above the first: what a kill does to a training does not depend on their number."""
+    folder = tmp_path_factory.mktemp("shallow") / "model"
+    shutil.copytree(minilm, folder)
+    weights = load_file(folder / "model.safetensors")
+    first = {name: tensor for name, tensor in weights.items() if not re.match(r"encoder\.layer\.[1-9]", name)}
+    assert len(first) < len(weights)
+    save_file(first, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    return folder
 
 
 @pytest.fixture
@@ -71,8 +91,9 @@ def assert_quotes_no_question(outcome: Outcome) -> None:
 
 @pytest.mark.usefixtures("_no_network")
 def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
-    tmp_path: Path, arguments: list[str], minilm: Path
+    tmp_path: Path, options: list[str], shallow: Path
 ) -> None:
+    arguments = [*options, f"--model.name={shallow}"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     child = subprocess.run(
         [sys.executable, "-c", _KILLED.format(at=KILLED_AT), "train", str(killed), *arguments],
@@ -95,17 +116,17 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
     assert (resumed.json["fitted"]["resumed_at"], resumed.json["fitted"]["steps"]) == (4, STEPS)
     uninterrupted = questream("train", str(whole), *arguments)
     assert (uninterrupted.json["fitted"]["resumed_at"], uninterrupted.json["fitted"]["steps"]) == (0, STEPS)
-    one, other, before = (load_file(folder / "model.safetensors") for folder in (killed, whole, minilm))
+    one, other, before = (load_file(folder / "model.safetensors") for folder in (killed, whole, shallow))
     for name, weights in other.items():
         np.testing.assert_allclose(one[name], weights, atol=1e-6)
     assert any(not np.array_equal(weights, before[name]) for name, weights in other.items() if name in before)
     assert_quotes_no_question(resumed)
-    _assert_can_be_run(whole, minilm)
+    _assert_can_be_run(whole, shallow)
     done = questream("train", str(whole), *arguments, "--resume")
     assert (done.code, "holds no training to go on with" in done.err) == (ExitCode.FAILED, True)
 
 
-def _assert_can_be_run(folder: Path, minilm: Path) -> None:
+def _assert_can_be_run(folder: Path, trained_from: Path) -> None:
     """The folder is a model of safetensors alone, which reads as much of a text as its base."""
     assert not [path.name for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
     assert not (folder / "checkpoints").exists()
@@ -113,7 +134,7 @@ def _assert_can_be_run(folder: Path, minilm: Path) -> None:
     assert "license: apache-2.0" in card
     assert not [text for text in real_questions(QUESTIONS) if text in card]
     encoder = load_encoder(ModelSettings(name=str(folder)))
-    base = load_encoder(ModelSettings(name=str(minilm)))
+    base = load_encoder(ModelSettings(name=str(trained_from)))
     assert (encoder.name, encoder.dimension, encoder.max_tokens) == (folder.name, base.dimension, base.max_tokens)
     assert encoder.revision.startswith("sha256:")
     vectors = encoder.encode(real_questions(8))
@@ -122,13 +143,14 @@ def _assert_can_be_run(folder: Path, minilm: Path) -> None:
 
 @pytest.mark.usefixtures("_no_network")
 def test_big_batches_go_through_a_gradient_cache_and_one_kind_of_pair_trains_one_loss(
-    tmp_path: Path, arguments: list[str]
+    tmp_path: Path, arguments: list[str], minilm: Path
 ) -> None:
-    options = ("--mini-batch", "4", "--hard-negatives", "0", "--epochs", "1")
-    outcome = questream("train", str(tmp_path / "model"), *arguments, *options)
+    more = ("--mini-batch", "4", "--hard-negatives", "0", "--epochs", "1")
+    outcome = questream("train", str(tmp_path / "model"), *arguments, *more)
     assert outcome.code == ExitCode.OK, outcome.err
     assert outcome.json["fitted"]["losses"] == {"ranking": "CachedMultipleNegativesRankingLoss"}
     assert outcome.json["fitted"]["batches"] == {"ranking": 8}
+    _assert_can_be_run(tmp_path / "model", minilm)
 
 
 def test_a_full_disk_is_told_before_training(
