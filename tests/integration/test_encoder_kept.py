@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from questream.encoder import Encoder, kept, load_encoder
+from questream.encoder.files import locate_model
 from questream.encoder.kept import KeptProbe, KeptProbes
 from questream.settings import ModelSettings
 from tests.kit.child import own_environment
@@ -23,11 +24,10 @@ from tests.kit.child import own_environment
 TEXTS = ["w1 w2", "w1 w3 w1 w4", "w5 " * 90]
 HEAVY = """
 import sys
-from pathlib import Path
 from questream.encoder import load_encoder
 from questream.settings import ModelSettings
-encoder = load_encoder(ModelSettings(name=sys.argv[1], device="cpu"), Path(sys.argv[2]))
-assert encoder.encode(["What?"]).shape == (1, 384)
+encoder = load_encoder(ModelSettings(name="all-MiniLM-L6-v2", device="cpu"))
+print(encoder.name, encoder.revision, encoder.encode(["What?"]).shape)
 print(sorted({"sentence_transformers", "transformers"} & sys.modules.keys()))
 """
 
@@ -59,18 +59,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return folders
 
 
-def test_the_second_start_imports_neither_library(minilm: Path, tmp_path: Path) -> None:
-    imported = [
-        subprocess.run(
-            [sys.executable, "-c", HEAVY, str(minilm), str(tmp_path)],
-            env=own_environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for _ in range(2)
-    ]
-    assert imported == ["['sentence_transformers', 'transformers']", "[]"]
+def test_a_model_comes_out_of_the_hubs_cache_and_its_second_start_imports_neither_library(
+    minilm: Path, tmp_path: Path
+) -> None:
+    revision = locate_model(ModelSettings(name=str(minilm))).revision
+    snapshots = tmp_path / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2" / "snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots / revision).symlink_to(minilm)
+    # A process for each start: the hub's client reads these variables once, when it is imported.
+    environment = own_environment() | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    opened, imported = zip(
+        *(
+            subprocess.run(
+                [sys.executable, "-c", HEAVY], env=environment, capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+            for _ in range(2)
+        ),
+        strict=True,
+    )
+    assert set(opened) == {f"sentence-transformers/all-MiniLM-L6-v2 {revision} (1, 384)"}
+    assert imported == ("['sentence_transformers', 'transformers']", "[]")
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls"])
