@@ -56,9 +56,10 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(INSTALL) -r requirements.lock
 	@echo "[3/3] questream"
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
-	@# Python compiles what is imported for the first time: here, not while somebody waits for the first model. Three
-	@# quarters of what the packages hold nobody imports.
-	@$(BIN)/python -c 'import sentence_transformers'
+	@# The first start of a model takes seconds more: Python compiles what it imports, and sentence-transformers is asked
+	@# for the vectors that later starts are held to. Here, not while somebody waits. The rest of the packages nobody imports.
+	@$(BIN)/python -c 'from questream.embedded import bundled_model; from questream.encoder import load_encoder; \
+	  from questream.settings import ModelSettings; load_encoder(ModelSettings(name=str(bundled_model()), device="cpu"))'
 	@touch $@
 	@echo "Ready: 'make demo' shows it at work, 'make' lists the rest"
 
