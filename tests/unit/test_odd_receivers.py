@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from questream.watch.receiver import Outcome, Receiver
+from questream.watch.trust import trusted_certificates
 from tests.conftest import built
 from tests.kit.servers.certificates import Authority
 
@@ -187,3 +189,19 @@ def test_a_receiver_that_speaks_no_tls_is_told(behaves: Behaviour) -> None:
     assert outcome.fault is not None
     assert outcome.may_pass
     assert "secret-path" not in outcome.fault
+
+
+def test_certificates_are_read_once_and_not_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(*given: Any, **named: Any) -> None:
+        read.append(given)
+        load(*given, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    trusted_certificates.cache_clear()
+    with receiver_that(says(OK + b"content-length: 0\r\n\r\n")) as port:
+        receiver = Receiver(f"http://127.0.0.1:{port}", PATIENCE_SECONDS)
+        assert [receiver.send(b"{}", {}) for _ in range(3)] == [Outcome()] * 3
+    assert len(read) == 1

@@ -11,6 +11,7 @@ import orjson
 
 from questream.settings import NameSettings
 from questream.watch.retry_after import seconds_to_wait
+from questream.watch.trust import trusted_certificates
 
 _MOST_ANSWER_BYTES = 262_144
 _MOST_ANSWER_TOKENS = 40
@@ -59,7 +60,9 @@ class NamesEndpoint:
             async with (
                 # For all of it: one that sends a byte now and then must not hold on for ever.
                 asyncio.timeout(self._timeout_seconds),
-                httpx2.AsyncClient(follow_redirects=False, timeout=self._timeout_seconds) as client,
+                httpx2.AsyncClient(
+                    verify=trusted_certificates(), follow_redirects=False, timeout=self._timeout_seconds
+                ) as client,
                 client.stream("POST", self._url, content=body, headers=self._headers) as response,
             ):
                 if response.status_code != 200:

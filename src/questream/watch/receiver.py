@@ -9,6 +9,7 @@ from typing import NamedTuple
 import httpx2
 
 from questream.watch.retry_after import seconds_to_wait
+from questream.watch.trust import trusted_certificates
 
 # What is wrong with this request alone. All other refusals pass once somebody has mended the receiver or its address.
 _REFUSING = frozenset({400, 413, 415, 422})
@@ -41,7 +42,9 @@ class Receiver:
             async with (
                 # For all of it: a receiver that sends a byte now and then must not hold on for ever.
                 asyncio.timeout(self._timeout_seconds),
-                httpx2.AsyncClient(follow_redirects=False, timeout=self._timeout_seconds) as client,
+                httpx2.AsyncClient(
+                    verify=trusted_certificates(), follow_redirects=False, timeout=self._timeout_seconds
+                ) as client,
                 client.stream("POST", self._url, content=body, headers=headers) as response,
             ):
                 return _outcome(response.status_code, response.headers.get("retry-after", ""))
