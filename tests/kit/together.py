@@ -18,6 +18,9 @@ OF_THE_LIBRARY = frozenset(
         "integration/test_training.py",
         "unit/test_cli_evaluate.py",
         "unit/test_cli_train.py",
+        "unit/test_errors.py",
+        "unit/test_evaluation.py",
+        "unit/test_evaluation_report.py",
         "unit/test_judge.py",
         "unit/test_pair_metrics.py",
     )

@@ -33,7 +33,7 @@ def test_files_that_import_the_library_are_given_to_one_process() -> None:
     assert all((root / file).is_file() for file in OF_THE_LIBRARY)
     scheduler = scheduler_of("loadfile")
     assert scheduler is not None
-    files = [*sorted(OF_THE_LIBRARY), "tests/unit/test_order.py", "tests/unit/test_errors.py"]
+    files = [*sorted(OF_THE_LIBRARY), "tests/unit/test_order.py", "tests/unit/test_garbage.py"]
     scopes = [scheduler._split_scope(f"{file}::test_it[a::b]") for file in files]
     assert len(set(scopes)) == 3
     assert len(set(scopes[: len(OF_THE_LIBRARY)])) == 1
