@@ -67,8 +67,8 @@ class History:
                 after(record["seq"])
 
     def _arrive(self, question: Floats, cluster_id: int, created: bool) -> None:
-        scores = {other: self._score(question, other) for other in self.members}
         if created:
+            scores = {other: self._score(question, other) for other in self.members}
             near = {other: score for other, score in scores.items() if score >= self.threshold + TOLERANCE}
             assert not near, f"c{cluster_id} was opened beside {near}"
             assert all(cluster_id > other for other in self.sizes), f"c{cluster_id} is not the newest"
@@ -76,7 +76,8 @@ class History:
             self.created += 1
         elif len(self.members[cluster_id]) < self.centroid_members:
             # A frozen centroid may have been merged since the worker looked.
-            assert scores[cluster_id] >= self.threshold - TOLERANCE, f"a question joined c{cluster_id} from too far"
+            score = self._score(question, cluster_id)
+            assert score >= self.threshold - TOLERANCE, f"a question joined c{cluster_id} from too far"
         self.sizes[cluster_id] += 1
         if len(self.members[cluster_id]) < self.centroid_members:
             self.members[cluster_id].append(question)

@@ -8,6 +8,7 @@ from xdist.scheduler import LoadFileScheduling
 OF_THE_LIBRARY = frozenset(
     f"tests/{name}"
     for name in (
+        "integration/test_cli_migrate.py",
         "integration/test_encoder_architectures.py",
         "integration/test_encoder_bench.py",
         "integration/test_encoder_kept.py",
