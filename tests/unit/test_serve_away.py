@@ -83,7 +83,7 @@ def views() -> list[str]:
 
 
 class LeavingStore:
-    """A store in memory that answers so many calls, and then none; all where `left` is None."""
+    """A store in memory that answers so many calls, and then none, or not the next alone; all where `left` is None."""
 
     def __init__(self) -> None:
         self.store = store_with({"shop": TEXTS})
@@ -93,6 +93,7 @@ class LeavingStore:
         by.commit(by.merge(5, 4))
         by.commit(by.label(3, "payment", None))
         self.left: int | None = None
+        self.comes_back = False
         self.is_away = False
         self._calling = threading.local()
         for name in dir(MemoryStore):
@@ -107,6 +108,7 @@ class LeavingStore:
             if self.left is not None:
                 if self.left == 0:
                     self.is_away = True
+                    self.left = None if self.comes_back else 0
                     raise StoreUnavailable("Redis does not answer", "start it")
                 self.left -= 1
             self._calling.is_inner = True
@@ -170,8 +172,12 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("questream.broker.kafka_python.connect.CONNECT_SECONDS", 0.2)
 
 
+@pytest.mark.parametrize("comes_back", [False, True], ids=["for good", "for a call"])
 @pytest.mark.parametrize("view", views())
-def test_each_view_says_when_to_ask_again_whenever_the_store_goes_away(leaving: LeavingStore, view: str) -> None:
+def test_each_view_says_when_to_ask_again_whenever_the_store_goes_away(
+    leaving: LeavingStore, view: str, comes_back: bool
+) -> None:
+    leaving.comes_back = comes_back
     # The same again each time, as somebody asks who was told to.
     ask = Asking(view, served(leaving)).prepare()
     for calls in range(100):
