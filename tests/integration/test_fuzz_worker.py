@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.kit.fuzz.worker import BROKER_PROPERTIES, fuzz_worker
+from tests.kit.fuzz.worker import TOPIC_CONFIGS, fuzz_worker
 from tests.kit.servers import KafkaServer, create_topics
 from tests.kit.stream import Stream
 
 
-def test_hostile_records_pass_a_worker_untouched(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Path
-) -> None:
-    server = kafka_factory(properties=BROKER_PROPERTIES)
-    topics = create_topics(server.bootstrap_servers, partitions=3)
-    stream = Stream(server.bootstrap_servers, topics, redis_url)
+def test_hostile_records_pass_a_worker_untouched(kafka: KafkaServer, redis_url: str, tmp_path: Path) -> None:
+    topics = create_topics(kafka.bootstrap_servers, 3, TOPIC_CONFIGS)
+    stream = Stream(kafka.bootstrap_servers, topics, redis_url)
     outcomes = fuzz_worker(stream, tmp_path, secrets.randbelow(2**31), 0, 3_000, seconds=150)
     # By seed 545 with a standard deviation of 23, less a few that the encoder refuses.
     assert outcomes["decided"] > 300

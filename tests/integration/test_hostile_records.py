@@ -97,11 +97,9 @@ def test_timestamps_of_any_size_are_published(kafka: KafkaServer, stream: Stream
         assert sorted(d["source"]["timestamp"] for d in decisions.values(len(times))) == sorted(times)
 
 
-def test_huge_dead_letters_pass_in_bounded_memory(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Any
-) -> None:
-    server = kafka_factory(properties={"message.max.bytes": str(2 * MIB)})
-    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+def test_huge_dead_letters_pass_in_bounded_memory(kafka: KafkaServer, redis_url: str, tmp_path: Any) -> None:
+    topics = create_topics(kafka.bootstrap_servers, configs={"max.message.bytes": str(2 * MIB)})
+    stream = Stream(kafka.bootstrap_servers, topics, redis_url)
     huge = random.Random(1).randbytes(MIB)
     stream.send([question(1, "first")])
     with WorkerProcess(tmp_path, stream.overrides(batch_bytes=MIB)) as worker:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, NewTopic
 
 from questream.errors import ExitCode
+from tests.conftest import built
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics, create_topics
 
@@ -27,10 +28,12 @@ def flags(kafka: KafkaServer, topics: Topics, redis_url: str) -> list[str]:
     ]
 
 
-@pytest.fixture
-def auto_creating(kafka_factory: Callable[..., KafkaServer]) -> KafkaServer:
+@pytest.fixture(scope="module")
+def auto_creating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A broker that makes every topic that somebody asks for."""
-    return kafka_factory(properties={"auto.create.topics.enable": "true"})
+    folder = tmp_path_factory.mktemp("auto-creating")
+    with built(lambda: KafkaServer(folder, {"auto.create.topics.enable": "true"})) as server:
+        yield server
 
 
 def test_a_missing_topic_is_refused_and_not_created(auto_creating: KafkaServer, redis_url: str) -> None:

@@ -129,12 +129,11 @@ BAD_INPUT = {
 
 
 def test_what_cannot_be_processed_is_dead_lettered_untouched(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, encoder: Encoder
+    kafka: KafkaServer, redis_url: str, encoder: Encoder
 ) -> None:
-    server = kafka_factory(properties={"message.max.bytes": "30000000"})
     stream = Stream(
-        server.bootstrap_servers,
-        create_topics(server.bootstrap_servers),
+        kafka.bootstrap_servers,
+        create_topics(kafka.bootstrap_servers, configs={"max.message.bytes": "30000000"}),
         redis_url,
         {"input.namespace_field": "tenant", "input.max_text_bytes": 1_000_000, "input.tombstones": "dead-letter"},
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.kit.fuzz.decoder import Found, fuzz_decoder, report
 from tests.kit.fuzz.settings import fuzz_settings
-from tests.kit.fuzz.worker import BROKER_PROPERTIES, fuzz_worker
+from tests.kit.fuzz.worker import TOPIC_CONFIGS, fuzz_worker
 from tests.kit.servers import KafkaServer, RedisServer, create_topics
 from tests.kit.stream import Stream
 
@@ -48,10 +48,10 @@ def main() -> int:
 
 def _fuzz_worker(folder: Path, seed: int, first: int, records: int) -> Counter[str]:
     with (
-        KafkaServer(folder / "kafka", BROKER_PROPERTIES) as kafka,
+        KafkaServer(folder / "kafka") as kafka,
         RedisServer(folder / "redis", appendfsync="always") as redis,
     ):
-        topics = create_topics(kafka.bootstrap_servers, partitions=3)
+        topics = create_topics(kafka.bootstrap_servers, 3, TOPIC_CONFIGS)
         stream = Stream(kafka.bootstrap_servers, topics, redis.url)
         # A hundred a second: what the slowest machine does.
         return fuzz_worker(stream, folder, seed, first, records, seconds=120 + records / 100)

@@ -21,11 +21,11 @@ from tests.kit.stream import MAX_REQUEST_BYTES, Stream, WorkerProcess, metric_va
 
 # One producer each: a batch is compressed as a whole.
 COMPRESSIONS = (None, None, "gzip", "snappy", "lz4", "zstd")
-# What Apache Kafka must be told so that it takes any timestamp and any size that is sent here.
-BROKER_PROPERTIES = {
-    "message.max.bytes": "30000000",
-    "log.message.timestamp.after.max.ms": str(2**63 - 1),
-    "log.message.timestamp.before.max.ms": str(2**63 - 1),
+# Topics that take any timestamp and any size that is sent here.
+TOPIC_CONFIGS = {
+    "max.message.bytes": "30000000",
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+    "message.timestamp.before.max.ms": str(2**63 - 1),
 }
 OPTIONS = {
     "input.namespace_header": "ns",
@@ -52,7 +52,7 @@ def fuzz_worker(stream: Stream, folder: Path, seed: int, first: int, records: in
     """Send the records of a seed, have a worker answer them within `seconds`, and compare what comes out.
 
     Returns how many were decided and how many dead-lettered, by reason. `stream` is on a broker with
-    BROKER_PROPERTIES. Raises Found where a record is lost, doubled or changed, or the worker did not live through it.
+    TOPIC_CONFIGS. Raises Found where a record is lost, doubled or changed, or the worker did not live through it.
     """
     with WorkerProcess(folder, stream.overrides() | OPTIONS) as worker:
         sent = _send(stream, seed, first, records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 
@@ -34,10 +35,11 @@ class Topics:
         return asdict(self)
 
 
-def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
+def create_topics(bootstrap_servers: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> Topics:
     """Create one stream's topics under fresh names; input and output with `partitions`, the cluster topic compacted.
 
-    The topic of events is named, and created by who needs it.
+    `configs` are those of every topic, on top of what each has. The topic of events is named, and created by who needs
+    it.
     """
     suffix = uuid.uuid4().hex[:10]
     names = ("questions", "decisions", "clusters", "dead-letters", "events", "operations", "corrections")
@@ -47,17 +49,15 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
         admin.create_topics(
             [
                 # -1: as often as the broker does it by itself.
-                NewTopic(topics.input_topic, partitions, -1),
-                NewTopic(topics.output_topic, partitions, -1),
-                NewTopic(
-                    topics.cluster_topic,
-                    1,
-                    -1,
-                    topic_configs=COMPACTED,
-                ),
-                NewTopic(topics.dead_letter_topic, 1, -1),
-                NewTopic(topics.operation_topic, 1, -1, topic_configs=KEPT),
-                NewTopic(topics.correction_topic, partitions, -1, topic_configs=KEPT),
+                NewTopic(name, count, -1, topic_configs={**kept, **(configs or {})})
+                for name, count, kept in (
+                    (topics.input_topic, partitions, {}),
+                    (topics.output_topic, partitions, {}),
+                    (topics.cluster_topic, 1, COMPACTED),
+                    (topics.dead_letter_topic, 1, {}),
+                    (topics.operation_topic, 1, KEPT),
+                    (topics.correction_topic, partitions, KEPT),
+                )
             ],
             wait_for_metadata=True,
         )
