@@ -44,6 +44,7 @@ hypothesis.settings.load_profile("any-machine")
 MARKERS = {
     "kafka": "kafka",
     "kafka_factory": "kafka",
+    "breakable_kafka": "kafka",
     "secured_kafka": "kafka",
     "redis_server": "redis",
     "redis_factory": "redis",
@@ -177,6 +178,13 @@ def kafka_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
             return started.enter_context(built(lambda: KafkaServer(folder, **options)))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def breakable_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """The Apache Kafka that the tests of a file stop and kill; each leaves it running."""
+    with built(lambda: KafkaServer(tmp_path_factory.mktemp("breakable-kafka"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

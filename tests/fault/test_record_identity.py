@@ -192,9 +192,9 @@ def lose_log(kafka: KafkaServer, stream: Stream) -> None:
 
 
 def test_records_that_stand_where_lost_ones_were_decided_are_new_questions(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, start_worker: Callable[..., WorkerProcess]
+    breakable_kafka: KafkaServer, redis_url: str, start_worker: Callable[..., WorkerProcess]
 ) -> None:
-    kafka = kafka_factory()
+    kafka = breakable_kafka
     stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_url)
     stream.send(map(old, range(OLD)))
     # Decided and not published: it stands in the ledger above what is committed.
@@ -246,11 +246,11 @@ def test_records_of_a_kafka_that_came_back_from_a_backup_are_new_questions(
 def test_records_that_stand_where_published_ones_were_are_new_questions(
     sent: int,
     delivery: str,
-    kafka_factory: Callable[..., KafkaServer],
+    breakable_kafka: KafkaServer,
     redis_url: str,
     start_worker: Callable[..., WorkerProcess],
 ) -> None:
-    kafka = kafka_factory()
+    kafka = breakable_kafka
     topics = create_topics(kafka.bootstrap_servers)
     # Batches of a few: the ledger has forgotten most of them.
     stream = Stream(kafka.bootstrap_servers, topics, redis_url, {"delivery": delivery, "batch_questions": 4})

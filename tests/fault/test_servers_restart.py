@@ -27,9 +27,9 @@ OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 def test_a_broker_killed_under_load_and_started_again_costs_no_question(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, supervise: Callable[..., Supervisor], delivery: str
+    breakable_kafka: KafkaServer, redis_url: str, supervise: Callable[..., Supervisor], delivery: str
 ) -> None:
-    kafka = kafka_factory()
+    kafka = breakable_kafka
     topics = create_topics(kafka.bootstrap_servers, 2)
     stream = Stream(kafka.bootstrap_servers, topics, redis_url, {**OPTIONS, "delivery": delivery})
     stream.send(question(i, text(i)) for i in range(QUESTIONS))

@@ -104,9 +104,9 @@ def test_what_was_answered_stands_and_what_was_not_is_done_once_when_redis_is_ba
 
 
 def test_lists_are_shown_while_kafka_is_away_and_followed_when_it_is_back(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Path
+    breakable_kafka: KafkaServer, redis_url: str, tmp_path: Path
 ) -> None:
-    kafka = kafka_factory()
+    kafka = breakable_kafka
     stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 1), redis_url)
     with served(stream, tmp_path) as (site, client):
         kafka.kill()
@@ -145,9 +145,9 @@ def follow(site: Site) -> dict[str, Any]:
 
 
 def test_a_server_that_is_killed_or_loses_both_comes_back_with_what_stands(
-    kafka_factory: Callable[..., KafkaServer], redis_factory: Callable[..., RedisServer], tmp_path: Path
+    breakable_kafka: KafkaServer, redis_factory: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
-    kafka, redis = kafka_factory(), redis_factory(appendfsync="always")
+    kafka, redis = breakable_kafka, redis_factory(appendfsync="always")
     stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 1), redis.url)
     with served(stream, tmp_path) as (site, client):
         assert label(client, 4).status_code == 200
