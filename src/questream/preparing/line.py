@@ -33,7 +33,7 @@ TICKET_NUMBER = re.compile(
     r"\W*(?:(?:ticket|case|request|vorgang|incident|ref)\b\W*)?[#\[]?[A-Z]{0,8}[-#]?\d{3,}\W*", re.IGNORECASE
 )
 _CONTACT = re.compile(
-    r"https?://|www\.|[\w.+-]{1,64}@[\w-]{1,64}\.|(?:\+|\b00|\(0)\d|\b\d{2,}[\s./-]\d{3,}|\d{6,}"
+    r"https?://|www\.|[\w.+-]@[\w-]{1,64}\.|(?:\+|\b00|\(0)\d|\b\d{2,}[\s./-]\d{3,}|\d{6,}"
     # The word alone is what many questions are about.
     r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b\.?\s*[:+(\d]",
     re.IGNORECASE,
