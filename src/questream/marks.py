@@ -32,28 +32,28 @@ class Mark:
 MARKS: Mapping[MarkKind, Mark] = {
     "pin": Mark(
         lambda ruling, _: replace(ruling, pinned=True),
-        "Let a cluster never merge automatically, or keep in an intent or a topic what is in it.",
+        "Pin a cluster, which then never merges automatically, or keep in an intent or a topic what is in it.",
         'c17 --reason "reviewed"',
         "No automatic merge joins it to another.",
         "It never merges automatically.",
     ),
     "unpin": Mark(
         lambda ruling, _: replace(ruling, pinned=False),
-        "Let a pinned cluster merge automatically again, or what is in an intent or a topic be found elsewhere.",
+        "Unpin a cluster, which may then merge automatically again, or release what is kept in an intent or a topic.",
         "c17",
         "It may merge automatically again.",
         "It may merge automatically again.",
     ),
     "mute": Mark(
         lambda ruling, _: replace(ruling, muted=True),
-        "Let a cluster raise no events.",
+        "Mute a cluster: it raises no events.",
         'c17 --reason "known outage"',
         "It raises no events.",
         "It raises no events.",
     ),
     "unmute": Mark(
         lambda ruling, _: replace(ruling, muted=False),
-        "Let a muted cluster raise events again.",
+        "Unmute a cluster: it raises events again.",
         "c17",
         "It raises events again.",
         "It raises events again.",
@@ -61,14 +61,14 @@ MARKS: Mapping[MarkKind, Mark] = {
     # A question that comes later makes it return.
     "resolve": Mark(
         lambda ruling, size: replace(ruling, resolved_size=size),
-        "Say that a cluster is dealt with; it returns with the next question.",
+        "Mark a cluster as resolved; it returns with the next question.",
         'c17 --reason "fixed in 2.3"',
         "The cluster is marked as dealt with, until its next question.",
         "The cluster is resolved, until its next question.",
     ),
     "reopen": Mark(
         lambda ruling, _: replace(ruling, resolved_size=None),
-        "Let a resolved cluster be open again.",
+        "Mark a resolved cluster as open.",
         "c17",
         "The cluster is no longer marked as dealt with.",
         "It is open again.",

@@ -212,7 +212,7 @@ def recovery(
     clusters: Annotated[int, typer.Option(min=1, help="How many clusters Redis has lost.")] = 100_000,
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 768,
 ) -> None:
-    """Measure how long an emptied Redis takes to get its clusters back, and a worker to load them.
+    """Measure how long it takes to restore the clusters of an emptied Redis, and to load them in a worker.
 
     It needs a Kafka: the embedded broker does not give back all that was sent to it. 100,000 clusters of 768 dimensions
     take about 0.5 GB of Redis, and as much of Kafka, while it runs.
@@ -250,7 +250,7 @@ def soak(
         Path | None, typer.Option(help="Draw all figures into this file, such as soak.png; needs matplotlib.")
     ] = None,
 ) -> None:
-    """Run a day of a drifting stream as fast as it goes, and tell whether memory or anything else grows; 1 if so.
+    """Run a day of a drifting stream as fast as it goes; exit code 1 if memory or anything else grows.
 
     Clusters retire after 2 hours of stream time, single questions after 1, merged ids after 4, or as settings say.
     Ctrl-C ends it with the figures that it has by then.

@@ -23,7 +23,7 @@ def bench_clients(
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 384,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each client.")] = 3,
 ) -> None:
-    """Compare the clients for Kafka: questions a second and processor time of a worker, with made-up vectors.
+    """Compare the clients for Kafka: questions a second and processor time of a worker, with prepared vectors.
 
     Example: questream bench clients --bootstrap-servers 127.0.0.1:9092 --redis-url redis://127.0.0.1:6379/0
     """

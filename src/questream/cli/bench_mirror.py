@@ -18,7 +18,7 @@ def bench_mirror(
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 768,
     changes: Annotated[float, typer.Option(min=1, help="Changes of clusters per second meanwhile.")] = 3_000,
 ) -> None:
-    """Measure how long the clusters of a namespace take to load while others change them; 1 where the copy differs.
+    """Measure how long clusters take to load while other workers change them; exit code 1 if the copy differs.
 
     100,000 clusters of 768 dimensions take about 0.5 GB of Redis, and as much of this process, while it runs.
     Example: questream bench mirror --redis-url redis://127.0.0.1:6379/0 --changes 3000 --clusters.log_entries 1024

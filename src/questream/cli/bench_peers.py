@@ -29,7 +29,7 @@ def bench_peers(
         Path | None, typer.Option(help="Draw the figures into this file, such as peers.png; needs matplotlib.")
     ] = None,
 ) -> None:
-    """Compare rate, processor time and what a kill -9 does with other ways to cluster questions, Kafka to Kafka.
+    """Compare rate, processor time and the effect of kill -9 with other ways to cluster questions, Kafka to Kafka.
 
     It needs a Kafka: the embedded broker shows readers what was not committed. The table names what is not installed.
     Example: questream bench peers --bootstrap-servers 127.0.0.1:9092 --redis-url redis://127.0.0.1:6379/0

@@ -27,7 +27,7 @@ def bench_scale(
         int, typer.Option(min=1, help="Micro-batches that each number of workers decides, all together.")
     ] = 100,
 ) -> None:
-    """Measure workers of one namespace whose questions are all new: refusals, and what a question costs them and Redis.
+    """Measure workers of one namespace whose questions are all new: refusals, processor time of workers and of Redis.
 
     Where there are fewer cores than workers, `--ready-ms` leaves them time, and the processor time counts.
     Example: questream bench scale --redis-url redis://127.0.0.1:6379/0 --workers 1,2,4 --ready-ms 500

@@ -19,7 +19,7 @@ def bench_scan(
     questions: Annotated[str, typer.Option(metavar="N,...", help="Questions of a batch.")] = "32,256",
     runs: Annotated[int, typer.Option(min=1, help="Batches of each.")] = 5,
 ) -> None:
-    """Measure what deciding a batch costs in units of one product of its questions with all clusters; no store.
+    """Measure deciding a batch in units of one product of its questions with all clusters; no store.
 
     Beside it faiss and usearch with their recall, where they are installed: make setup EXTRAS=indexes
     Example: questream bench scan --clusters 10000 --dimensions 384

@@ -39,7 +39,7 @@ def reject(
     text: TextOption = None,
     cluster: OfOption = None,
 ) -> None:
-    """Say that questions do not belong to their clusters: what is nearer to them than to the members joins no more.
+    """Reject questions from their clusters: later ones nearer to them than to the members do not join.
 
     Example: questream clusters reject q-4711 --reason "asks for a refund"
     """
@@ -61,7 +61,7 @@ def move(
     text: TextOption = None,
     cluster: OfOption = None,
 ) -> None:
-    """Say that questions belong to another cluster: what is near them goes there from then on.
+    """Move questions to another cluster: later ones near them join it.
 
     Clusters that are moved to an intent, and intents to a topic, stay there.
 
@@ -86,7 +86,7 @@ def split(
         bool, typer.Option("--nearer", help="With those that it keeps and that are nearer to these than to the rest.")
     ] = False,
 ) -> None:
-    """Say that questions are another part of a cluster: it is a cluster of its own from then on, and never merges back.
+    """Split questions off as a cluster of their own, which never merges back.
 
     With --text, or --nearer, those it keeps go along that are nearer to the examples than to the rest.
     Without questions, those it keeps are put into two groups; the smaller is split off when you agree.
@@ -105,7 +105,7 @@ def represent(
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="Another text that stands for the cluster.")] = None,
 ) -> None:
-    """Let a question stand for a cluster, in place of the one that opened it, and for what the cluster becomes.
+    """Choose the representative of a cluster, in place of the question that opened it.
 
     Example: questream clusters represent c17 q-4711
     """

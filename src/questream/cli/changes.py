@@ -50,16 +50,18 @@ def _options(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    actor: Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; the history keeps it.")] = "",
+    actor: Annotated[
+        str | None, typer.Option(help="Actor of the operation; default: the user of this machine.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Reason, kept in the history.")] = "",
     id_: Annotated[
-        str | None, typer.Option("--id", help="An id of your own: said again, it does nothing twice.")
+        str | None, typer.Option("--id", help="Idempotency key: a repeated call returns the result of the first one.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     looked_at: Annotated[
-        int, typer.Option("--questions", min=0, help="With --dry-run: try it on so many of the last decisions.")
+        int, typer.Option("--questions", min=0, help="With --dry-run: how many of the last decisions to test it on.")
     ] = 10_000,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Only its parameters are used: they are the options of every change."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from questream.domain import ClusterState
     from questream.store.protocol import Store
 
-clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
+clusters = typer.Typer(help="List clusters, and decide about them: label, merge, split and more.", no_args_is_help=True)
 
 NamespaceOption = Annotated[
     str | None, typer.Option(help="Namespace of the clusters; default: clusters.namespace of the settings.")
@@ -62,10 +62,10 @@ def list_(
         Level | None, typer.Option(help="Show intents or topics, as a worker found them last, by size.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
-    page: Annotated[int, typer.Option(min=1, help="Which so many: 2 shows those after the first.")] = 1,
+    page: Annotated[int, typer.Option(min=1, help="Which page of so many: 2 shows those after the first.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """List clusters, the biggest first, or as --sort says; with --level, what they are grouped to.
+    """List clusters, the largest first, or by --sort; with --level intents or topics.
 
     Example: questream clusters list --sort unlabelled --since 7d --limit 50
     """
@@ -110,7 +110,7 @@ def show(
     namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a cluster, an intent (i5) or a topic (t2); of one that is no more, where its questions are.
+    """Show a cluster, an intent (i5) or a topic (t2); for an id that has ended, its successor.
 
     Example: questream clusters show c17
     """
@@ -141,7 +141,7 @@ def intents(
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the clusters by what people want, with the ids of intents and topics where a worker has found them.
+    """Show the clusters by topic and intent, with the ids of those that a worker has found.
 
     Example: questream clusters intents --limit 50
     """

@@ -23,7 +23,7 @@ def show_config(
     template: Annotated[bool, typer.Option("--template", help="Print a settings file with every default.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables of all settings, for people.")] = False,
 ) -> None:
-    """Print the settings as they hold in the end, with passwords masked.
+    """Print the effective settings, with passwords masked.
 
     Example: questream config --config questream.toml --set clusters.threshold=0.5
     """

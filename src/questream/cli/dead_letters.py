@@ -16,7 +16,7 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 if TYPE_CHECKING:
     from questream.broker.dead_letters import DeadLetter
 
-dead_letters = typer.Typer(help="See and replay what could not be processed.", no_args_is_help=True)
+dead_letters = typer.Typer(help="List and replay records that could not be processed.", no_args_is_help=True)
 
 ReasonOption = Annotated[str | None, typer.Option(help="Only those with this reason, such as empty_text.")]
 
@@ -31,7 +31,7 @@ def list_(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the dead letters: when, why and where from; values only if asked for.
+    """List the dead letters with time, reason and origin; values only on request.
 
     Example: questream dead-letters list --reason empty_text
     """

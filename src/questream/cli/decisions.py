@@ -39,7 +39,7 @@ def label(
         typer.Option("--from", help="Name all clusters as this file says, which `clusters export` wrote; `-`: stdin."),
     ] = None,
 ) -> None:
-    """Name a cluster or set its route; decisions carry both from then on.
+    """Set the label or route of a cluster, an intent or a topic; later decisions carry both.
 
     What stands on an intent or a topic holds for the clusters within it that have none of their own.
     With --from, what differs from the file is shown, and changed by one operation when you agree.
@@ -102,7 +102,7 @@ def separate(
     cluster: AnyLevelArgument,
     other: Annotated[str, typer.Argument(metavar="OTHER", help="The one that means something else.")],
 ) -> None:
-    """Say that two clusters are different: they never merge, nor does what they become.
+    """Separate two clusters: neither they nor the survivors of their merges ever merge.
 
     Of two intents or topics: they are never one, and what is in each stays there.
 
@@ -124,7 +124,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who decided what of clusters, when and why; the newest first.
+    """Show the operations with actor, time and reason, the newest first.
 
     Example: questream clusters history c17
     """
@@ -161,7 +161,7 @@ def take_back(
     change: Change,
     operation: Annotated[int, typer.Argument(metavar="OPERATION", min=1, help="A number of `clusters history`.")],
 ) -> None:
-    """Take back what somebody decided of clusters, where it still stands.
+    """Undo an operation, if no later one changed its result.
 
     Example: questream undo 12
     """

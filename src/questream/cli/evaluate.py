@@ -33,7 +33,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well the model and the threshold of the settings do on questions with gold groups or labelled pairs.
+    """Measure the model and the threshold of the settings on questions with gold groups or labelled pairs.
 
     The columns of a file tell which it is. No server is needed, nothing is stored.
     Example: questream evaluate banking.csv pairs.jsonl --report report.html

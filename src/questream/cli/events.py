@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-events = typer.Typer(help="Tell which clusters are new, spiking, quiet or back.", no_args_is_help=True)
+events = typer.Typer(
+    help="Find, publish and deliver events: clusters that are new, spiking, quiet or back.", no_args_is_help=True
+)
 
 
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="One namespace alone; default: all.")]
@@ -32,7 +34,7 @@ BudgetOption = Annotated[
         "--false-alarms-per-day",
         min=0.01,
         max=1000,
-        help="How many events without a cause are bearable; default: events.false_alarms_per_day.",
+        help="Budget of events without a cause; default: events.false_alarms_per_day.",
     ),
 ]
 DecisionsOption = Annotated[
@@ -60,7 +62,7 @@ def _group() -> None:
 
 @events.command("run")
 def run_events(config: ConfigOption = None, set_: SetOption = None) -> None:
-    """Publish what happens to clusters to kafka.event_topic, each event once, until SIGTERM or Ctrl-C.
+    """Publish the events of clusters to kafka.event_topic, each once, until SIGTERM or Ctrl-C.
 
     It runs beside the workers; of several one publishes, and the others stand by.
     Example: questream events run --config questream.toml
@@ -86,7 +88,7 @@ def deliver_events(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell the receiver webhooks.url of events as they come to kafka.event_topic, until SIGTERM or Ctrl-C.
+    """Deliver the events of kafka.event_topic to the receiver webhooks.url, until SIGTERM or Ctrl-C.
 
     What it does not take is sent again, for webhooks.patience_seconds, and stays in the topic.
     Example: questream events deliver --webhooks.url_file=/run/secrets/slack --webhooks.body=slack
@@ -149,7 +151,7 @@ def list_events(
     asker: AskerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what happened to clusters, the newest last, by the decisions that the output topic holds.
+    """List the events of clusters in the decisions of the output topic, the newest last.
 
     Example: questream events list --namespace default --false-alarms-per-day 1
     """
@@ -173,7 +175,7 @@ def tail_events(
     asker: AskerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow what happens to clusters: a line for each event, until Ctrl-C; what the topic holds is learnt from first.
+    """Follow the events of clusters, a line each, until Ctrl-C; it first learns from the decisions in the topic.
 
     Example: questream events tail --namespace default --max 10 --json
     """

@@ -32,7 +32,7 @@ def export(
         int, typer.Option(min=1, help="How many of the newest decisions of each partition to look at.")
     ] = 200_000,
 ) -> None:
-    """Write the stream's questions with the cluster that each is in today, or its intent or topic.
+    """Write the questions of the stream, each with its current cluster, intent or topic.
 
     A line each: id, text from the input topic, gold (the group; those with the same label are one) and label.
     Example: questream export groups.jsonl --labelled --level intent

@@ -15,7 +15,7 @@ from questream.cli.output import agrees, destination, print_json, print_line, pr
 from questream.cli.streams import as_utf8
 from questream.errors import QuestreamError
 
-intents = typer.Typer(help="Look after the intents that people know and name.", no_args_is_help=True)
+intents = typer.Typer(help="Import, export and check known intents.", no_args_is_help=True)
 
 _MOST_OVERLAPS = 1000
 
@@ -25,7 +25,7 @@ def import_(
     change: Change,
     file: Annotated[Path, typer.Argument(help="CSV or JSON Lines: name, route, threshold, examples; `-`: stdin.")],
 ) -> None:
-    """Open clusters of intents that you know already, from examples of theirs, with label and route.
+    """Open clusters for known intents, from examples, with label and route.
 
     Said again it changes nothing. A namespace that is not there yet is opened with the model of the settings.
 
@@ -113,7 +113,7 @@ def check(
     limit: Annotated[int, typer.Option(min=1, help="How many findings to show.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show labels whose clusters overlap, labels that nobody asks for, and big clusters without one.
+    """Show labels whose clusters overlap, labels without questions, and large clusters without a label.
 
     Example: questream intents check --unasked-since 90d
     """

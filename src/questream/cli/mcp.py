@@ -22,7 +22,7 @@ def mcp(
         bool, typer.Option("--allow-writes", help="Offer operations too; needs the role operator.")
     ] = False,
     actor: Annotated[
-        str | None, typer.Option(help="Who decides, in the history; default: the user of this machine, by MCP.")
+        str | None, typer.Option(help="Actor in the history; default: the user of this machine, by MCP.")
     ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,

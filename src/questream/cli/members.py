@@ -44,7 +44,7 @@ def members(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show questions of a cluster and of what merged into it, read from Kafka; needs no text in Redis.
+    """Show questions of a cluster and of the clusters that it absorbed, read from Kafka; needs no text in Redis.
 
     At once: the nine that it keeps references to. With --decisions, --search or --all: what the output topic has.
 

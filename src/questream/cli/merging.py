@@ -29,7 +29,7 @@ def merge(
     other: Annotated[str, typer.Argument(metavar="OTHER", help="The one that means the same.")],
     keep: KeepOption = None,
 ) -> None:
-    """Merge two clusters, whatever their similarity; the named, else the larger one's id survives.
+    """Merge two clusters, whatever their similarity; the id of the labelled one survives, else that of the larger.
 
     Where both have a label or a route and these differ, one decision goes: --keep says whose stays, else the smaller
     one's is named and dropped when you agree; without a terminal only with --yes. The same of two intents or topics,
@@ -48,7 +48,7 @@ def unmerge(
     change: Change,
     cluster: ClusterArgument,
 ) -> None:
-    """Let a cluster that was merged away, by a worker or by somebody, stand by itself again.
+    """Undo a merge: restore a cluster that a worker or a person merged into another.
 
     Example: questream clusters unmerge c42 --reason "another question"
     """

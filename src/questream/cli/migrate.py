@@ -51,7 +51,7 @@ def migrate(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Switch without asking.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a namespace to another model while the stream goes on: every id stays, and the way back is the same.
+    """Move a namespace to another model while the stream goes on; every id stays, and it can be moved back.
 
     Its clusters are embedded anew beside the old ones from questions read again from Kafka, both models are compared
     on live questions, and one atomic step switches. Workers need both models: model.name the new one, model.former

@@ -87,7 +87,7 @@ def set_rules(
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
     rules: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="`unset`: as the settings; `off`: none.")],
 ) -> None:
-    """Set rules of a namespace, which all its workers decide by from then on, without a restart.
+    """Set rules of a namespace; all its workers follow them from then on, without a restart.
 
     Example: questream namespaces set default threshold=0.7 retention_seconds=2592000 --reason "fewer heaps"
     """
@@ -112,7 +112,7 @@ def calibrate(
         Path | None, typer.Option(help="File of answers: text_a, text_b, label, as `questream calibrate` writes it.")
     ] = None,
 ) -> None:
-    """Fit the confidence of decisions to people's answers, and to what operators moved and turned away.
+    """Fit the confidence of decisions to people's answers, and to questions that operators moved or rejected.
 
     It is the rule `confidence` of the namespace: all its workers tell it from then on.
 
@@ -143,7 +143,7 @@ def delete(
     change: Change,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
 ) -> None:
-    """Delete a namespace from Redis and the cluster topic, for good, while workers run or not.
+    """Delete a namespace from Redis and the cluster topic for good, also while workers run.
 
     Example: questream namespaces delete tenant-a --yes
     """

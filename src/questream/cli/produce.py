@@ -64,7 +64,7 @@ def produce(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the questions of a file to the input topic, keyed by their id, as `input.*` says that they are read there.
+    """Send the questions of a file to the input topic, keyed by id, in the format that `input.*` sets.
 
     A line that cannot be sent is named, and nothing after it is sent; of a file that can be read twice nothing at all.
     Example: questream produce tickets.csv --text-column "{subject} {body}" --timestamp-column created_at

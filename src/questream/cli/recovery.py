@@ -21,7 +21,7 @@ def verify(
     ] = 10_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare Redis with what was published, while workers run or not; exit code 1 if something differs.
+    """Compare Redis with the published records, also while workers run; exit code 1 if something differs.
 
     Example: questream verify --decisions 100000
     """
@@ -67,7 +67,7 @@ def restore(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put back into Redis what it lacks of all that was published; workers do it by themselves when they notice.
+    """Restore in Redis all published state that it lacks; workers do so by themselves when they notice a loss.
 
     Example: questream restore --redis.url redis://127.0.0.1:6379/0
     """

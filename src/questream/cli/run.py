@@ -27,10 +27,10 @@ def run(
     config: ConfigOption = None,
     set_: SetOption = None,
     embedded: Annotated[
-        bool, typer.Option("--embedded", help="Start a broker and a store of its own, which forget all at the end.")
+        bool, typer.Option("--embedded", help="Start an embedded broker and store, whose data are deleted at the end.")
     ] = False,
 ) -> None:
-    """Run a worker until SIGTERM or Ctrl-C: it finishes the batch in hand and ends; a second signal ends it at once.
+    """Run a worker until SIGTERM or Ctrl-C, which let it finish its batch; a second signal ends it at once.
 
     Example: questream run --config questream.toml
     """

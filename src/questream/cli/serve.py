@@ -35,7 +35,7 @@ def serve_token(
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Make a token for the page and the API, add its hash to serve.tokens_file, and print the token, this once.
+    """Create a token for the page and the API, add its hash to serve.tokens_file, and print the token once.
 
     Example: questream serve-token anna --role operator --serve.tokens_file tokens.jsonl
     """

@@ -49,7 +49,7 @@ def forget(
     change: Change,
     cluster: ClusterArgument,
 ) -> None:
-    """Erase the texts of a cluster and of what it absorbed, for ever; its id stays, and decides on as before.
+    """Erase the texts of a cluster and of the clusters that it absorbed, for ever; its id stays in use.
 
     Example: questream clusters forget c17 --reason "asked for by a customer"
     """

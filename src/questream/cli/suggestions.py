@@ -18,7 +18,7 @@ from questream.cli.output import print_json, print_table, printable
 Kind = Literal["merge", "name", "split"]
 
 suggestions = typer.Typer(
-    help="Answer what people may want to do, and no worker does by itself: merge, name, split.", no_args_is_help=True
+    help="List, accept and dismiss suggestions: clusters to merge, to name or to split.", no_args_is_help=True
 )
 
 OtherArgument = Annotated[
@@ -40,7 +40,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List clusters near enough to merge that are ruled differently, large ones without a label, or that look like two.
+    """List clusters to merge that labels, routes or pins keep apart, large ones to name, or those that look like two.
 
     The largest come first. What was dismissed is not listed. `--kind split` reads questions again, with the model.
 
@@ -100,7 +100,7 @@ def accept(
     keep: KeepOption = None,
     label: Annotated[str | None, typer.Option(help="The label of a large cluster that has none.")] = None,
 ) -> None:
-    """Merge the two clusters of a suggestion, name the one with `--label`, else split it, as `clusters` does.
+    """Accept a suggestion: merge two clusters, label one with `--label`, else split it, as `clusters` does.
 
     Example: questream suggestions accept c17 c42 --reason "the same question"
     """
@@ -117,9 +117,11 @@ def dismiss(
     change: Change,
     cluster: ClusterArgument,
     other: OtherArgument = None,
-    kind: Annotated[Literal["name", "split"] | None, typer.Option(help="What is suggested of the one cluster.")] = None,
+    kind: Annotated[
+        Literal["name", "split"] | None, typer.Option(help="Kind of the suggestion about one cluster.")
+    ] = None,
 ) -> None:
-    """Say that two clusters are different, that one needs no name or is one: it is never suggested again.
+    """Dismiss a suggestion for ever: to merge two clusters, or to name or split one.
 
     `questream undo` takes that back.
 

@@ -35,7 +35,7 @@ def create(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the broker, but create nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Create those of the topics that do not exist, and check the others; exit code 1 if one cannot be used.
+    """Create the topics that do not exist, and check the others; exit code 1 if one cannot be used.
 
     Example: questream topics create --partitions 12 --replication-factor 3
     """
@@ -55,7 +55,7 @@ def create(
 
 @topics.command("describe")
 def describe(config: ConfigOption = None, set_: SetOption = None) -> None:
-    """Print an AsyncAPI document of the topics and of what their records are, in JSON; no server is asked.
+    """Print an AsyncAPI document of the topics and their records as JSON; needs no server.
 
     Example: questream topics describe --kafka.output_topic=support-clusters
     """

@@ -56,7 +56,7 @@ def train(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune the model of the settings on pairs and groups of your own, and compare both on what was held out.
+    """Fine-tune the model of the settings on your pairs and groups, and compare both models on held-out questions.
 
     Example: questream train my-model --groups questions.jsonl --pairs pairs.csv --model.name all-MiniLM-L6-v2
     """

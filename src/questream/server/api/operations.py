@@ -41,7 +41,7 @@ def check_name(name: str) -> str:
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS), AfterValidator(check_name)]
 ClusterId = Annotated[str, Field(pattern=r"^c[1-9][0-9]{0,17}$")]
 OperationId = Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")]
-Reason = Annotated[str, Field(max_length=MAX_REASON_CHARACTERS, description="Why; the history keeps it.")]
+Reason = Annotated[str, Field(max_length=MAX_REASON_CHARACTERS, description="Reason, kept in the history.")]
 DryRun = Annotated[bool, Field(description="Tell what it would do, and change nothing.")]
 
 

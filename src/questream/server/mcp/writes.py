@@ -100,12 +100,12 @@ def unpin_level(change: Change, level_id: LevelId) -> Committed:
 
 
 def pin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
-    """Let a cluster never merge automatically."""
+    """Pin a cluster: it never merges automatically."""
     return _decide(change, operations.PinRequest(op="pin", cluster_id=cluster_id))
 
 
 def unpin_cluster(change: Change, cluster_id: ClusterId) -> Committed:
-    """Let a pinned cluster merge automatically again."""
+    """Unpin a cluster: it may merge automatically again."""
     return _decide(change, operations.PinRequest(op="unpin", cluster_id=cluster_id))
 
 
@@ -117,7 +117,7 @@ def set_standing(
         Field(description="Dealt with, or open again; without events, or with them again."),
     ],
 ) -> Committed:
-    """Say that a cluster is dealt with or open again, or let it raise events or none."""
+    """Mark a cluster as resolved or open, or mute or unmute its events."""
     return _decide(change, operations.StandingRequest(op=standing, cluster_id=cluster_id))
 
 
@@ -140,7 +140,7 @@ def represent_cluster(
 
 
 def separate_clusters(change: Change, cluster_id: ClusterId, other_id: ClusterId) -> Committed:
-    """Say that two clusters are different: they never merge, nor does what they become."""
+    """Separate two clusters: neither they nor the survivors of their merges ever merge."""
     return _decide(change, operations.SeparateRequest(op="separate", cluster_id=cluster_id, other_id=other_id))
 
 
@@ -158,7 +158,7 @@ def merge_clusters(
 
 
 def unmerge_cluster(change: Change, cluster_id: ClusterId) -> Committed:
-    """Let a cluster that was merged away stand by itself again; the two never merge automatically."""
+    """Undo a merge: restore a cluster that was merged into another; the two never merge automatically again."""
     request = Ruling(**change.how)
     return unmerge(change.scope, read_cluster_id(cluster_id), request)
 
@@ -170,7 +170,7 @@ def reject_questions(change: Change, question_ids: QuestionIds) -> Committed:
 
 
 def move_questions(change: Change, question_ids: QuestionIds, target_id: ClusterId) -> Committed:
-    """Say that questions belong to another cluster: what is near them goes there from then on."""
+    """Move questions to another cluster: later ones near them join it."""
     request = QuestionsRequest(op="move", question_ids=question_ids, target_id=target_id, **change.how)
     return decide_on_questions(change.scope, request)
 
@@ -193,7 +193,7 @@ def split_cluster(
 def undo_operation(
     change: Change, operation: Annotated[int, Field(ge=1, le=2**53, description="A number of cluster_history.")]
 ) -> Committed:
-    """Take back what somebody decided of clusters, where it still stands."""
+    """Undo an operation, if no later one changed its result."""
     request = UndoRequest(**change.how)
     return undo(change.scope, operation, request)
 
@@ -249,8 +249,10 @@ class Writes:
 
 def _asked_for(
     namespace: Namespace | None = None,
-    reason: Annotated[str, Field(max_length=1000, description="Why; the history keeps it.")] = "",
-    id: Annotated[str, Field(max_length=128, description="An id of your own: said again, it does nothing twice.")] = "",
+    reason: Annotated[str, Field(max_length=1000, description="Reason, kept in the history.")] = "",
+    id: Annotated[
+        str, Field(max_length=128, description="Idempotency key: a repeated call returns the result of the first one.")
+    ] = "",
     dry_run: Annotated[bool, Field(description="Tell what it would do, and change nothing.")] = False,
 ) -> None:
     """Only its parameters are used: they are those of every operation."""
