@@ -373,16 +373,16 @@ class ClusterSettings(Group):
     )
     shared: bool = Field(
         default=False,
-        description="Whether streams with other input topics, and the same cluster topic, may feed the namespaces too; "
-        "each of them says so. Without it a worker refuses a namespace of another stream.",
+        description="Whether streams with other input topics and the same cluster topic may share the namespaces; "
+        "set it in each of them. Without it a worker refuses a namespace of another stream.",
     )
     similarity: Literal["centred", "cosine"] = Field(
         default="centred", description="`centred` subtracts the stream's mean embedding first; `cosine` does not."
     )
     linkage: Literal["adaptive", "average", "centroid", "first"] = Field(
         default="adaptive",
-        description="What a question is compared with: a cluster's members on average (`adaptive` with leeway where "
-        "these differ among themselves), its normalised centroid, or its first question.",
+        description="What a question is compared with: the average of a cluster's members (`adaptive`: less "
+        "strictly where these differ from each other), its normalised centroid, or its first question.",
     )
     granularity: Annotated[
         Granularity,
@@ -426,8 +426,8 @@ class ClusterSettings(Group):
         default=2_147_483_648,
         ge=1_048_576,
         le=1_099_511_627_776,
-        description="Bytes of Redis that the changes kept in all namespaces of `redis.prefix` may take together; with "
-        "more, the longest are shortened, those of namespaces in use to 1,024 changes at the least.",
+        description="Most bytes of Redis for the logs of all namespaces of `redis.prefix` together; above that the "
+        "longest are shortened, those of namespaces in use to no less than 1,024 changes.",
     )
 
     retention_seconds: float | None = Field(
@@ -441,8 +441,7 @@ class ClusterSettings(Group):
         default=None,
         ge=1,
         le=_CENTURY_SECONDS,
-        description="Seconds of stream time after which a cluster of a single question is retired, in the same way; "
-        "unset: as `retention_seconds`.",
+        description="As `retention_seconds`, for clusters of a single question; unset: the same value.",
     )
     undo_seconds: float = Field(
         default=604_800,
@@ -460,20 +459,21 @@ class ClusterSettings(Group):
         default=None,
         ge=2,
         le=100_000_000,
-        description="Most clusters of a namespace; with more, those idle for longest in stream time are retired within "
-        "seconds, of the older half single questions first, but none with a label or a route; unset: no limit.",
+        description="Most clusters of a namespace; above that the clusters idle for the longest stream time are "
+        "retired within seconds, of the older half single questions first, but none with a label or a "
+        "route; unset: no limit.",
     )
     mode: Literal["open", "known-only"] = Field(
         default="open",
         description="`open`: a question that joins no cluster opens one. `known-only`: it gets no cluster, outcome "
-        "`unmatched`; clusters are opened by people alone, as with `questream intents import`.",
+        "`unmatched`; only people open clusters, as with `questream intents import`.",
     )
     max_namespaces: int = Field(
         default=1000,
         ge=1,
         le=1_000_000,
-        description="Namespaces whose clusters a worker holds at once; the one used least recently is let go, and "
-        "loaded again when it is asked for.",
+        description="Namespaces whose clusters a worker has in memory; above that the least recently used one is "
+        "dropped, and loaded again when needed.",
     )
 
     @property
@@ -492,14 +492,15 @@ class JudgeSettings(Group):
 
     features: bool = Field(
         default=True,
-        description="Whether a near cluster is passed over whose questions differ in a number, code, name, negation, "
-        "opposite or direction; without effect below a threshold of .65.",
+        description="Whether a question does not join a near cluster whose questions differ from it in a number, "
+        "code, name, negation, opposite or direction; without effect below a threshold of .65.",
     )
     model: str | None = Field(
         default=None,
         min_length=1,
-        description="A cross-encoder that is asked about close calls, by its name on the hub or its folder: whether a "
-        "question and the text of the cluster ask the same; without effect below a threshold of .65. Unset: none is.",
+        description="A cross-encoder that decides close calls, by its name on the hub or its folder: whether a "
+        "question and the text of a cluster ask the same; without effect below a threshold of .65. "
+        "Unset: none.",
     )
     revision: str | None = Field(
         default=None, min_length=1, description="Commit of the cross-encoder on the hub; unset: its newest."
@@ -508,13 +509,13 @@ class JudgeSettings(Group):
         default=0.1,
         ge=0.001,
         le=1,
-        description="A call is close where the similarity is less than so much above the threshold.",
+        description="A call is close if the similarity is above the threshold by less than this.",
     )
     min_probability: float = Field(
         default=0.5,
         ge=0.01,
         le=0.99,
-        description="Least probability of the cross-encoder at which two texts are the same.",
+        description="Least probability by the cross-encoder for two texts to be the same question.",
     )
 
 
@@ -525,30 +526,31 @@ class RoutingSettings(Group):
         default=None,
         ge=0.01,
         le=1,
-        description="Least `confidence` of a decision with a route; with less, or none, it has a `suggested_route` "
-        "alone. Unset: any has its route. `questream namespaces calibrate` fits the confidence.",
+        description="Least `confidence` of a decision with a route; below it, or without a confidence, it has only "
+        "a `suggested_route`. Unset: every decision has its route. `questream namespaces calibrate` "
+        "fits the confidence.",
     )
 
 
 class LevelSettings(Group):
-    """Intents and topics: groups of the clusters, which a worker finds anew from time to time beside the stream."""
+    """Intents and topics: groups of clusters, which a worker computes from time to time in the background."""
 
     enabled: bool = Field(default=True, description="Whether intents and topics are computed; existing ones stay.")
     max_clusters: int = Field(
         default=10_000,
         ge=2,
         le=100_000,
-        description="Most clusters of a namespace whose levels are found anew; each run compares each with each.",
+        description="Most clusters of a namespace whose levels are computed; each run compares all pairs.",
     )
     intent_resolution: float = Field(
         default=24.0,
         ge=0.1,
         le=1000,
-        description="How fine intents are: the higher, the more of them; `questream calibrate --level intent` finds "
-        "what suits a stream.",
+        description="How fine intents are: the higher, the more of them; `questream calibrate --level intent` "
+        "proposes a value for a stream.",
     )
     topic_resolution: float = Field(
-        default=8.0, ge=0.1, le=1000, description="How fine topics are, which are groups of intents, likewise."
+        default=8.0, ge=0.1, le=1000, description="How fine topics, the groups of intents, are; likewise."
     )
 
 
@@ -559,16 +561,19 @@ class NamespaceSettings(Group):
         default=10_000,
         ge=1,
         le=1_000_000,
-        description="Most namespaces in Redis; with as many, no record begins another.",
+        description="Most namespaces in Redis; at that number no record creates another.",
     )
     allow: Annotated[
         list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
-    ] = Field(default_factory=list, description="Names that a new namespace may have, `shop-*` for a kind; empty: any.")
+    ] = Field(
+        default_factory=list,
+        description="Names that a new namespace may have, with patterns such as `shop-*`; empty: any.",
+    )
     per_minute: int = Field(
         default=600,
         ge=1,
         le=1_000_000,
-        description="New namespaces that each worker lets begin in a minute, on average and at once.",
+        description="New namespaces that each worker admits in a minute, on average and at once.",
     )
 
 
@@ -590,19 +595,20 @@ class InputSettings(Group):
     ] = Field(
         default=None,
         max_length=4096,
-        description="The question's text from several fields, `{subject}\\n{body}`: what stands at the dotted paths in "
-        "braces; one that is missing is empty. Unset: the text at `text_field`.",
+        description="The question's text from several fields, such as `{subject}\\n{body}`: the values at the "
+        "dotted paths in braces; a missing one is empty. Unset: the text at `text_field`.",
     )
     prepare: Literal["auto", "off"] = Field(
         default="auto",
-        description="`auto`: of a mail or a ticket, HTML or plain, the question in it is taken: no markup, quoted "
-        "mail, headers, greeting, signature, legal notice. A text of one line stays as it is. `off`: every text does.",
+        description="`auto`: a mail or a ticket, HTML or plain, is reduced to its question, without markup, quoted "
+        "mail, headers, greeting, signature and legal notice; a text of one line stays as it is. "
+        "`off`: every text stays as it is.",
     )
     prepare_hook: Annotated[str | None, Allowed("module:function")] = Field(
         default=None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="A function of your own, `module:function`, that takes a text and gives the text to embed and "
-        "show, such as one that removes personal data; called last.",
+        description="A function of your own, `module:function`, that takes a text and returns the text to embed "
+        "and show, such as one that removes personal data; called last.",
     )
     namespace_field: str | None = Field(
         default=None, min_length=1, description="Dotted path of the namespace in JSON; unset: not read."
@@ -610,27 +616,27 @@ class InputSettings(Group):
     namespace_header: str | None = Field(
         default=None,
         min_length=1,
-        description="Record header with the namespace, which goes before the field; `ce_NAME`: that attribute of a "
+        description="Record header with the namespace, which overrides the field; `ce_NAME`: that attribute of a "
         "CloudEvent, in every mode; unset: not read.",
     )
     envelope: Literal["auto", "none"] = Field(
         default="auto",
-        description="`auto`: where the text is not at its path, it is looked for in the payload of a Kafka Connect "
-        "envelope and the row of a Debezium change event; `none`: values are taken as they are.",
+        description="`auto`: a text that is not at its path is looked up in the payload of a Kafka Connect "
+        "envelope and in the row of a Debezium change event; `none`: values are used as they are.",
     )
     tombstones: Literal["skip", "dead-letter"] = Field(
-        default="skip", description="What becomes of a record with a key and without a value."
+        default="skip", description="How a record with a key and without a value is treated."
     )
     deletes: Literal["skip", "dead-letter"] = Field(
-        default="skip", description="What becomes of Debezium's events for deleted and truncated rows and messages."
+        default="skip", description="How Debezium's events for deleted and truncated rows and messages are treated."
     )
     updates: Literal["decide", "skip"] = Field(
-        default="decide", description="Whether Debezium's event for an updated row is a question anew."
+        default="decide", description="Whether Debezium's event for an updated row is a new question."
     )
     arrays: Literal["dead-letter", "single", "skip"] = Field(
         default="dead-letter",
-        description="What becomes of a JSON array, CloudEvents' batches included, in which `text_field` finds nothing: "
-        "a record has one question. `single`: an array of one message is that message.",
+        description="How a JSON array without a text at `text_field` is treated, CloudEvents' batches included, "
+        "since a record has one question. `single`: an array of one message is that message.",
     )
     max_text_bytes: int = Field(
         default=1_000_000,
@@ -668,7 +674,7 @@ class ServeSettings(Group):
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="Address to listen on. Any but the loopback's needs `tokens_file` or `user_header`.",
+        description="Address to listen on. All except the loopback address need `tokens_file` or `user_header`.",
     )
     port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
         default=8464, ge=0, le=65535, description="TCP port; `auto` or 0: a free one, which the log names."
@@ -680,17 +686,17 @@ class ServeSettings(Group):
     )
     user_header: HeaderName | None = Field(
         default=None,
-        description="Header in which a proxy of `trusted_proxies` names who is logged in, such as X-Forwarded-User; "
-        "unset: none is read.",
+        description="Header with the user from a proxy of `trusted_proxies`, such as X-Forwarded-User; unset: none "
+        "is read.",
     )
     role_header: HeaderName | None = Field(
         default=None,
-        description="Header in which that proxy names the role, `operator`, or one for each namespace, "
+        description="Header with the role from that proxy, `operator`, or one for each namespace, "
         "`shop:operator,*:viewer`; unset: all are viewers.",
     )
     trusted_proxies: Annotated[
         list[Network], BeforeValidator(_split), Allowed("a list of addresses and networks, 10.0.0.0/8")
-    ] = Field(default_factory=list, description="Addresses whose `user_header` is believed.")
+    ] = Field(default_factory=list, description="Addresses of proxies whose `user_header` is trusted.")
     viewers_read_texts: bool = Field(
         default=False, description="Whether the role `viewer` is shown texts of questions, as the other roles are."
     )
@@ -710,7 +716,7 @@ class EventSettings(Group):
     )
     asker: Literal["key", "question"] = Field(
         default="key",
-        description="Who counts once in a day: the key of a record, or, where keys do not say who asks, each question.",
+        description="Who counts once a day: the key of a record or, if keys do not identify who asks, each question.",
     )
     decisions: int = Field(
         default=200_000,
@@ -721,12 +727,12 @@ class EventSettings(Group):
     )
     suggestions: bool = Field(
         default=True,
-        description="Publish suggestions of clusters to merge or to name, which are looked for in Redis once a minute.",
+        description="Publish suggestions of clusters to merge or to name, by a search in Redis once a minute.",
     )
     split_suggestions: bool = Field(
         default=False,
-        description="With `suggestions`, publish those of clusters that look like two as well: each hour questions are "
-        "read again, with the model.",
+        description="With `suggestions`, also publish clusters that look like two; this reads and embeds questions "
+        "again each hour.",
     )
 
 
@@ -749,8 +755,8 @@ class WebhookSettings(Group):
         Allowed("whsec_ and 24 to 64 bytes in base64; several with blanks between"),
     ] = Field(
         default=None,
-        description="Secret that signs requests, by Standard Webhooks; several, with blanks between, while it is "
-        "changed. Unset: no signature.",
+        description="Secret that signs requests, by Standard Webhooks; several, separated by blanks, during a "
+        "rotation. Unset: no signature.",
     )
     secret_file: Path | None = Field(default=None, description="File that holds `secret`.")
     body: Literal["cloudevent", "slack"] = Field(
@@ -766,9 +772,12 @@ class WebhookSettings(Group):
     )
     namespaces: Annotated[
         list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
-    ] = Field(default_factory=list, description="Namespaces whose events are sent, `shop-*` for a kind; empty: all.")
+    ] = Field(
+        default_factory=list,
+        description="Namespaces whose events are sent, with patterns such as `shop-*`; empty: all.",
+    )
     routes: Annotated[list[str], BeforeValidator(_split), Allowed("a list of routes")] = Field(
-        default_factory=list, description="Events of clusters with one of these routes alone are sent; empty: of all."
+        default_factory=list, description="Only events of clusters with one of these routes are sent; empty: of all."
     )
     page_url: Annotated[
         str | None, AfterValidator(_check_optional(_check_page_url)), Allowed("a URL of http:// or https://")
@@ -781,19 +790,19 @@ class WebhookSettings(Group):
         default=86_400.0,
         ge=0,
         le=2_592_000,
-        description="Age of an event, in seconds, after which it is not tried again; each is tried once at least.",
+        description="Age of an event, in seconds, after which it is not retried; each is tried at least once.",
     )
     skip_after_seconds: float = Field(
         default=300.0,
         ge=0,
         le=86_400,
-        description="Seconds for which an event is tried before those behind it are: one that the receiver does not "
-        "take while it takes others is given up.",
+        description="Seconds for which an event is retried before those behind it are sent; one that the receiver "
+        "refuses while it takes others is given up.",
     )
 
 
 class NameSettings(Group):
-    """A language model that `questream events run` asks for names of clusters; a label always stands before them."""
+    """A language model from which `questream events run` requests names of clusters; a label always replaces them."""
 
     endpoint: Annotated[
         SecretStr | None,
@@ -810,13 +819,14 @@ class NameSettings(Group):
     per_hour: int = Field(default=60, ge=1, le=100_000, description="Most requests in an hour.")
     timeout_seconds: float = Field(default=20.0, ge=0.1, le=300, description="Seconds that a request may take.")
     least_questions: int = Field(
-        default=10, ge=3, le=1_000_000, description="Questions that a cluster has to have before it is named."
+        default=10, ge=3, le=1_000_000, description="Least questions of a cluster to be named."
     )
     moved_below: float = Field(
         default=0.9,
         ge=0,
         le=1,
-        description="Similarity of a cluster's centroid to the one it was named with, below which it is named anew.",
+        description="A cluster is named again once the similarity of its centroid to the one at its naming is "
+        "below this.",
     )
 
 
