@@ -55,17 +55,17 @@ class Metrics:
         self.merges = counter("questream_merges", "Clusters merged into another.")
         self.merges_refused = counter(
             "questream_merges_refused",
-            "Merges that labels, routes, pins or separations forbade, again each minute that the clusters move.",
+            "Merges that labels, routes, pins or separations prevented; a pair counts again when its clusters move.",
         )
-        self.judged = counter("questream_judged", "Close calls that a judge was asked about, by verdict.", ["verdict"])
+        self.judged = counter("questream_judged", "Close calls that a judge decided, by verdict.", ["verdict"])
         self.retired = counter(
             "questream_retired",
             "Clusters that left the index, by reason: idle, singleton (idle), full (to make room); alias: merged ids.",
             ["reason"],
         )
-        self.level_runs = counter("questream_level_runs", "Times that intents and topics were found anew.")
+        self.level_runs = counter("questream_level_runs", "Runs that computed intents and topics.")
         self.level_seconds = counter(
-            "questream_level_cpu_seconds", "Processor time of finding intents and topics anew."
+            "questream_level_cpu_seconds", "Processor time of runs that computed intents and topics."
         )
         self.level_changed_share = gauge(
             "questream_level_changed_share",
@@ -101,7 +101,7 @@ class Metrics:
         )
         self.device_busy_seconds = counter(
             "questream_device_busy_seconds",
-            "Seconds that the device spent embedding, or where another process has the model, that it was waited for.",
+            "Seconds that the device spent embedding or, if another process has the model, waiting for it.",
         )
         self.consumer_lag = gauge(
             "questream_consumer_lag",
@@ -131,7 +131,7 @@ class Metrics:
         )
         self.log_bytes = gauge(
             "questream_log_bytes",
-            "What the changes kept for other workers take in Redis, of all namespaces, after the last look.",
+            "Bytes of Redis for the logs of all namespaces, when last measured.",
         )
         self.backlog = gauge("questream_backlog_questions", "Records fetched and waiting for the device.")
         self.ready = gauge("questream_ready", "1 where Kafka, Redis and the model are there, else 0.")
@@ -223,14 +223,14 @@ class WebhookMetrics:
         counter = partial(Counter, registry=registry)
         self.events = counter(
             "questream_webhooks",
-            "Events that were read for a receiver of webhooks: delivered, given_up (it took them not; they stay in the"
-            " topic of events) or filtered (by the settings of `webhooks`).",
+            "Events that were read for a receiver of webhooks: delivered, given_up (it did not accept them; they stay"
+            " in the topic of events) or filtered (by the settings of `webhooks`).",
             ["outcome"],
         )
-        self.failures = counter("questream_webhooks_failures", "Requests that the receiver of webhooks did not take.")
+        self.failures = counter("questream_webhooks_failures", "Requests that the receiver of webhooks did not accept.")
         self.waiting_seconds = Gauge(
             "questream_webhooks_waiting_seconds",
-            "Age of the event that the receiver of webhooks does not take, 0 where none waits for it.",
+            "Age of the event that the receiver of webhooks does not accept; 0 if there is none.",
             registry=registry,
         )
         self.build = Info("questream_build", "Version of questream.", registry=registry)
