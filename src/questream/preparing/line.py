@@ -32,11 +32,11 @@ _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(
 TICKET_NUMBER = re.compile(
     r"\W*(?:(?:ticket|case|request|vorgang|incident|ref)\b\W*)?[#\[]?[A-Z]{0,8}[-#]?\d{3,}\W*", re.IGNORECASE
 )
+# In small letters.
 _CONTACT = re.compile(
     r"https?://|www\.|[\w.+-]@[\w-]{1,64}\.|(?:\+|\b00|\(0)\d|\b\d{2,}[\s./-]\d{3,}|\d{6,}"
     # The word alone is what many questions are about.
     r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b\.?\s*[:+(\d]",
-    re.IGNORECASE,
 )
 _MAY_BE_CONTACT = re.compile(r"[\d@:+(]|[wW]{3}\.")
 _LOOKED_UP = re.compile(r"\d{3}")
@@ -108,7 +108,7 @@ class Line:
         """Whether it has a telephone number, a link or an address."""
         text = self.text[:_LOOKED_AT]
         # Of most lines the fast pattern already says that they have none.
-        return _MAY_BE_CONTACT.search(text) is not None and _CONTACT.search(text) is not None
+        return _MAY_BE_CONTACT.search(text) is not None and _CONTACT.search(text.lower()) is not None
 
     @property
     def asks(self) -> bool:
