@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from questream.encoder import load_encoder
+from questream.encoder.files import weights_digest
+from questream.encoder.kept import key_of
 from questream.encoder.presets import KNOWN_MODELS, known_by_name
 from questream.errors import ModelError
 from questream.settings import ModelSettings
@@ -138,3 +143,32 @@ def test_importing_the_encoder_does_not_import_torch() -> None:
     program = "import questream.encoder, sys; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+def test_a_file_is_read_for_its_digest_once_and_again_when_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        read.append(Path(file.name).name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    (tmp_path / "config.json").write_text("{}")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"one")
+    first, key = weights_digest(tmp_path), key_of(tmp_path, None)
+    assert (weights_digest(tmp_path), key_of(tmp_path, None)) == (first, key)
+    assert sorted(read) == ["config.json", "model.safetensors"]
+    # As a model is replaced: a file of the same size, written beside it.
+    (tmp_path / "beside").write_bytes(b"two")
+    (tmp_path / "beside").replace(weights)
+    assert weights_digest(tmp_path) != first
+    assert key_of(tmp_path, None) != key
+    # As it is written over.
+    times = weights.stat()
+    weights.write_bytes(b"one")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert (weights_digest(tmp_path), key_of(tmp_path, None)) == (first, key)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from questream.encoder.digests import file_digest
 from questream.encoder.presets import (
     DEFAULT_ORGANISATION,
     Preset,
@@ -191,11 +192,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def _digests(folder: Path) -> list[str]:
-    digests = []
-    for path in sorted(folder.rglob("*.safetensors")):
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests
+    return [file_digest(path) for path in sorted(folder.rglob("*.safetensors"))]
 
 
 def _digest_of(digests: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from questream.domain import Matrix
+from questream.encoder.digests import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,5 @@ def key_of(folder: Path, asked_tokens: int | None) -> str:
     digest = hashlib.sha256(json.dumps([asked_tokens, [version(name) for name in _PACKAGES]]).encode())
     for path in sorted(folder.rglob("*")):
         if path.suffix in _PARTS and path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(folder)}:{content}\n".encode())
+            digest.update(f"{path.relative_to(folder)}:{file_digest(path)}\n".encode())
     return digest.hexdigest()[:32]

@@ -21,7 +21,6 @@ from questream.encoder.kept import KeptProbe, KeptProbes, key_of
 from questream.encoder.opened import OpenModel
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
 from questream.encoder.probe import FAITHFUL_COSINE, Probe, probing
-from questream.encoder.tokens import Tokeniser
 from questream.encoder.weights import open_weights
 from questream.garbage import garbage_left_alone
 
@@ -82,12 +81,12 @@ def _packed(folder: Path, settings: ModelSettings, kept: KeptProbe) -> OpenModel
     device = choose_device("cpu")
     dtype = choose_dtype(settings.dtype, device, family)
     tokenizer = Tokenizer.from_file(str(transformer_folder / "tokenizer.json"))
-    probe_tokeniser, texts = probing(tokenizer, kept.max_tokens, "")
-    probe = Probe(probe_tokeniser(texts), kept.expected)
+    lenient, texts = probing(tokenizer, kept.max_tokens, "")
+    probe = Probe(lenient(texts), kept.expected)
     forward = PackedForward(transformer, [pooling], dtype, {}, probe.dimension)
     if probe.cosine(forward) < FAITHFUL_COSINE:
         return None
-    tokeniser = Tokeniser(tokenizer, kept.max_tokens, "", settings.max_unknown_share)
+    tokeniser = lenient.refusing(settings.max_unknown_share)
     return OpenModel(tokeniser, forward, probe, kept.max_tokens, device, dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,12 @@ class Tokeniser:
         self._before = leading + len(tokenizer.encode(prompt, add_special_tokens=False).ids)
         self._behind = sum(special[leading:])
         self._cutter = PrefixCutter(tokenizer.to_str(), max_tokens)
+
+    def refusing(self, max_unknown_share: float) -> Tokeniser:
+        """The same, with another share of unknown words from which on it refuses a text."""
+        other = copy(self)
+        other._max_unknown_share = max_unknown_share
+        return other
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise each text, in order.
