@@ -34,6 +34,7 @@ from questream.deciding.config import namespace_config
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import Source
+from questream.encoder import Encoder
 from questream.errors import ExitCode, KafkaRefused, RecoveryNeeded, StoreRefused, StoreUnavailable
 from questream.operations import By, Decisions
 from questream.settings import RedisSettings, Settings, WebhookSettings
@@ -47,11 +48,19 @@ from questream.stream.worker import Worker
 from questream.tools.namespaces import list_namespaces
 from questream.watch.delivery import Delivery
 from questream.watch.watcher import Watcher
-from tests.kit.command import questream
+from tests.kit.command import Outcome, questream
 from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
 from tests.kit.servers.kafka.secured import PASSWORD, USER, scram_options
 from tests.kit.store_calls import confirm_one
-from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, send, wait_until
+from tests.kit.stream import (
+    Stream,
+    assert_one_decision_each,
+    question,
+    real_questions,
+    running_worker,
+    send,
+    wait_until,
+)
 from tests.kit.vectors import DIMENSION, hash_encoder, hash_vector
 from tests.kit.watching import decided
 from tests.unit.test_events import MINUTE_MS, after, steady
@@ -79,6 +88,11 @@ class Right(NamedTuple):
         how = ACLResourcePatternType.PREFIXED if self.kind == "transactional-id" else ACLResourcePatternType.LITERAL
         pattern = ResourcePattern(kind, self.name, how)
         return ACL(f"User:{USER}", "*", ACLOperation[self.operation], ACLPermissionType.ALLOW, pattern)
+
+    def of_read(self) -> Right:
+        """The same right in the stream of the fixture `read`."""
+        own = f"{self.name}.read" if self.kind == "topic" else self.name.replace("questream", "questream.read")
+        return self._replace(name=own)
 
     def words(self) -> re.Pattern[str]:
         """What an error says that is about this very right."""
@@ -163,7 +177,7 @@ def secured(stream: Stream, kafka: SecuredKafka, redis: SecuredRedis, redis_url:
 def test_the_documentation_lists_rights_of_every_part() -> None:
     assert {right.who for right in RIGHTS} == {
         "worker", "produce", "tail", "dead-letters list", "dead-letters replay", "topics create", "events run",
-        "events deliver",
+        "events deliver", *READERS,
     }  # fmt: skip
     assert set(REDIS_USERS) == {"questream-worker", "questream-reader"}
 
@@ -341,6 +355,100 @@ def test_a_command_runs_with_the_listed_rights_and_without_one_of_them_names_it(
     grants.become(listed)
     done = questream(*arguments)
     assert done.code == 0, done.err
+
+
+# Each line needs every right of its row; all name a cluster, or a question of it.
+READERS = {
+    "clusters members": ["clusters members CLUSTER"],
+    "clusters members --decisions": [
+        "clusters members CLUSTER --decisions 100",
+        "clusters members CLUSTER --search card",
+        "clusters members CLUSTER --all",
+    ],
+    "clusters reject": [
+        "clusters reject QUESTION --dry-run",
+        "clusters move QUESTION OTHER --dry-run",
+        "clusters split CLUSTER QUESTION --dry-run",
+        "clusters represent CLUSTER QUESTION --dry-run",
+    ],
+    "suggestions list --kind split": ["suggestions list --kind split"],
+    "calibrate --from-topic": ["calibrate --from-topic"],
+    "tail --text": ["tail --text --from-beginning --max 1"],
+    "export": ["export FILE --min-questions 1"],
+}
+
+
+class Decided(NamedTuple):
+    """A stream that a worker has decided, under names of its own, and the words that stand for it in `READERS`."""
+
+    flags: list[str]
+    words: dict[str, str]
+
+    def run(self, line: str) -> Outcome:
+        return questream(*(self.words.get(word, word) for word in line.split()), *self.flags)
+
+
+@pytest.fixture(scope="module")
+def read(
+    secured_kafka: SecuredKafka,
+    secured_redis: SecuredRedis,
+    minilm: Path,
+    encoder: Encoder,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Decided:
+    topics = Topics(**{role: f"{name}.read" for role, name in OWN_TOPICS.settings().items()})
+    with KafkaAdminClient(bootstrap_servers=secured_kafka.bootstrap_servers) as admin:
+        admin.create_topics({name: {"num_partitions": 1} for name in topics.settings().values()})
+    options = {"model.name": str(minilm), "redis.prefix": "read"}
+    stream = Stream(secured_kafka.bootstrap_servers, topics, secured_redis.url, options, group_id="questream.read")
+    with running_worker(stream.settings(), encoder), stream.decisions() as decisions:
+        # One cluster is large enough to be looked at for a split, and all are enough for a sample.
+        ends = ("", ".", "!", " again", " now", " today", " please", " sorry", " already")
+        texts = [*(f"I have lost my card{end}" for end in ends), *real_questions(100)]
+        stream.send([question(number, text) for number, text in enumerate(texts)])
+        first, *_, last = sorted(decisions.values(len(texts)), key=lambda one: one["source"]["offset"])
+    flags = {**stream.overrides(), **scram_options(secured_kafka), "kafka.sasl_plain_password": PASSWORD}
+    file = tmp_path_factory.mktemp("read") / "groups.jsonl"
+    words = {
+        "CLUSTER": first["cluster_id"],
+        "QUESTION": first["question_id"],
+        "OTHER": last["cluster_id"],
+        "FILE": str(file),
+    }
+    return Decided([f"--{name}={value}" for name, value in flags.items()], words)
+
+
+@pytest.mark.parametrize(("who", "line"), [(who, line) for who, lines in READERS.items() for line in lines])
+def test_a_command_that_reads_questions_does_with_the_listed_rights_and_without_one_of_them_names_it(
+    who: str, line: str, read: Decided, grants: Grants
+) -> None:
+    listed = [right.of_read() for right in rights_of(who)]
+    for missing in listed:
+        grants.become([right for right in listed if right != missing])
+        denied = read.run(line)
+        assert denied.code == ExitCode.REFUSED, (missing, denied)
+        assert missing.words().search(denied.err), (missing, denied.err)
+    grants.become(listed)
+    done = read.run(line)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "reads_decisions"), [("verify", True), ("restore", False), ("namespaces delete default --yes", False)]
+)
+def test_a_command_does_with_the_rights_of_a_worker(
+    line: str, reads_decisions: bool, read: Decided, grants: Grants
+) -> None:
+    worker = [right.of_read() for right in rights_of("worker")]
+    decisions = rights_of("tail")[0].of_read()
+    if reads_decisions:
+        grants.become(worker)
+        denied = read.run(line)
+        assert denied.code == ExitCode.REFUSED
+        assert decisions.words().search(denied.err), denied.err
+    grants.become([*worker, *([decisions] if reads_decisions else [])])
+    done = read.run(line)
+    assert done.code == 0, done
 
 
 def as_a_worker(authority: Path, url: str) -> None:
