@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -108,5 +109,6 @@ def _next(node: _Node, steps: list[Step]) -> Iterator[_Node]:
         interrupts = could_go_on and step.actor not in (node.actor, BROKER)
         left = node.interruptions - interrupts
         if left >= 0:
-            actor = node.actor if step.actor == BROKER else step.actor
+            # Where everybody may interrupt, who came last leads to nothing else.
+            actor = "" if left == math.inf else node.actor if step.actor == BROKER else step.actor
             yield _Node(step.world, step.what, node, actor, left)

@@ -97,7 +97,8 @@ class Job:
     @functools.cached_property
     def meaning(self) -> bytes:
         """Equal for jobs that will go on equally."""
-        return digest((self.kind, self.subject, self.assignment_id, [answer.meaning for answer in self.answers]))
+        call = self.call and self.call.meaning
+        return digest((self.kind, self.subject, self.assignment_id, call, [answer.meaning for answer in self.answers]))
 
 
 def _real_time() -> float:
