@@ -69,7 +69,7 @@ def answered(swept: Sweep, gold: Labels, count: int, wrong: float = 0.0, seed: i
         ask = inquiry.next()
         assert ask is not None
         same = bool(gold[ask.first] == gold[ask.second])
-        assert inquiry.tell(ask.first, ask.second, same != (random.random() < wrong))
+        assert inquiry.add_answer(ask.first, ask.second, same != (random.random() < wrong))
     return inquiry
 
 
@@ -157,7 +157,7 @@ def test_answers_of_one_kind_bound_the_threshold_on_one_side(same: bool, remark:
     for _ in range(15):
         ask = inquiry.next()
         assert ask is not None
-        inquiry.tell(ask.first, ask.second, same)
+        inquiry.add_answer(ask.first, ask.second, same)
     proposal = inquiry.proposal()
     assert getattr(proposal, side) is None
     assert any(one.startswith(remark) for one in proposal.remarks)
@@ -167,8 +167,8 @@ def test_an_answer_is_learned_once_and_a_skipped_pair_is_not_asked_again() -> No
     inquiry = Inquiry(nested()[0])
     ask = inquiry.next()
     assert ask is not None
-    assert inquiry.tell(ask.first, ask.second, True)
-    assert not inquiry.tell(ask.second, ask.first, False)
+    assert inquiry.add_answer(ask.first, ask.second, True)
+    assert not inquiry.add_answer(ask.second, ask.first, False)
     skipped = set()
     for _ in range(30):
         ask = inquiry.next()
@@ -279,10 +279,10 @@ def test_questions_are_asked_up_to_as_many_answers_and_no_more_once_these_suffic
     inquiry = Inquiry(swept)
     for most in (3, 3, 5):
         for ask in inquiry.asks(most):
-            inquiry.tell(ask.first, ask.second, bool(gold[ask.first] == gold[ask.second]))
+            inquiry.add_answer(ask.first, ask.second, bool(gold[ask.first] == gold[ask.second]))
         assert len(inquiry.answers) == most
     for ask in inquiry.asks(10_000):
-        inquiry.tell(ask.first, ask.second, bool(gold[ask.first] == gold[ask.second]))
+        inquiry.add_answer(ask.first, ask.second, bool(gold[ask.first] == gold[ask.second]))
     assert inquiry.is_sure
     assert list(inquiry.asks(10_000)) == []
 
@@ -301,7 +301,7 @@ def asked_of_heaps(heaps: int, parted: int) -> Inquiry:
     while len(inquiry.answers) < 24:
         ask = inquiry.next()
         assert ask is not None
-        inquiry.tell(ask.first, ask.second, len(inquiry.answers) % 4 != 3 or ask.row >= heaps)
+        inquiry.add_answer(ask.first, ask.second, len(inquiry.answers) % 4 != 3 or ask.row >= heaps)
     return inquiry
 
 
@@ -316,7 +316,7 @@ def test_no_heap_is_told_of_clusters_that_the_proposed_threshold_parts() -> None
     inquiry = asked_of_heaps(2, 4)
     assert any("heaps" in remark for remark in inquiry.proposal().remarks)
     for first, second in combinations(range(0, 60, 2), 2):
-        inquiry.tell(first, second, False)
+        inquiry.add_answer(first, second, False)
     proposal = inquiry.proposal()
     assert proposal.value >= 0.45
     assert not any("heaps" in remark for remark in proposal.remarks)
@@ -332,7 +332,7 @@ def test_a_pair_of_the_biggest_clusters_stands_for_all_of_them() -> None:
         assert ask is not None
         if len(inquiry.answers) % 4 == 3:
             across.append(joined[ask.first] != joined[ask.second])
-        inquiry.tell(ask.first, ask.second, True)
+        inquiry.add_answer(ask.first, ask.second, True)
     assert 0.3 < np.mean(across) < 0.7
 
 

@@ -37,6 +37,7 @@ from questream.cli.events import events
 from questream.cli.export import export
 from questream.cli.failures import report
 from questream.cli.intents import intents
+from questream.cli.marks import clusters
 from questream.cli.mcp import mcp
 from questream.cli.members import members
 from questream.cli.migrate import migrate
@@ -47,7 +48,6 @@ from questream.cli.produce import produce
 from questream.cli.recovery import restore, verify
 from questream.cli.run import run
 from questream.cli.serve import serve, serve_token
-from questream.cli.standing import clusters
 from questream.cli.suggestions import suggestions
 from questream.cli.tail import tail
 from questream.cli.topics import topics

@@ -43,7 +43,7 @@ def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None, l
         if same == "skip":
             inquiry.pass_over(ask)
             continue
-        inquiry.tell(ask.first, ask.second, same == "yes")
+        inquiry.add_answer(ask.first, ask.second, same == "yes")
         if file is not None:
             append_answer(file, LabelledPair(first, second, same == "yes"))
     else:

@@ -92,7 +92,7 @@ def list_(
         lambda row: [
             row["cluster_id"],
             f"{row['size']:,}",
-            _standing(row),
+            _status_text(row),
             # A label is the name, and said once.
             "" if row["label"] else printable(row["name"] or ""),
             *(printable(row[name] or "") for name in ("label", "route")),
@@ -122,7 +122,7 @@ def show(
         return
     number = number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
-    state = told_lineage(store, chosen, number)
+    state = follow_merges(store, chosen, number)
     vocabulary = read_vocabulary(store, chosen)
     row = as_named_document(state, vocabulary, read_made_names(store, chosen))
     row |= levels_above(store, chosen, state.cluster_id, vocabulary)
@@ -196,7 +196,7 @@ def export(
 
 
 def is_level(name: str) -> bool:
-    """Whether an id is that of an intent or a topic, as far as its letter tells."""
+    """Whether an id is that of an intent or a topic, by its first letter."""
     return name[:1] in ("i", "t")
 
 
@@ -218,8 +218,8 @@ def number_of(cluster: str) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def told_lineage(store: Store, namespace: str, number: int) -> ClusterState:
-    """What a cluster has become; by which merges is said. Raises NoSuchCluster."""
+def follow_merges(store: Store, namespace: str, number: int) -> ClusterState:
+    """The cluster that this one was merged into, or itself; prints a remark for each merge. Raises NoSuchCluster."""
     from questream.tools.clusters import lineage
 
     *merged, state = lineage(store, namespace, number)
@@ -239,8 +239,8 @@ def _moment(since: str) -> int:
         ) from None
 
 
-def _standing(row: Mapping[str, Any]) -> str:
-    """What people said of a cluster as a whole, in words: open, resolved or returned, muted, pinned."""
+def _status_text(row: Mapping[str, Any]) -> str:
+    """The marks of a cluster in words: open, resolved or returned, muted, pinned."""
     return ", ".join([row["status"], *(name for name in ("muted", "pinned") if row[name])])
 
 

@@ -221,12 +221,12 @@ def _big_cluster(one: Breakdown, groups: Sequence[str]) -> list[str]:
 
 
 def _halves(one: TwoInOne, evaluation: GroupEvaluation) -> list[str]:
-    def told(rows: Sequence[int]) -> str:
+    def figures(rows: Sequence[int]) -> str:
         groups = Counter(evaluation.stream.gold[rows].tolist())
         group, shared = groups.most_common(1)[0]
         return f"{len(rows):,}, of them {shared:,} {_shortened(evaluation.file.groups[group])}"
 
-    return [f"{one.questions:,}", told(one.larger), told(one.smaller)]
+    return [f"{one.questions:,}", figures(one.larger), figures(one.smaller)]
 
 
 def _shortened(name: str) -> str:

@@ -16,7 +16,7 @@ from questream.errors import ExitCode
 if TYPE_CHECKING:
     from questream.cli.run import Stopper
     from questream.settings import Settings
-    from questream.tools.events import Told
+    from questream.tools.events import NamespaceEvent
     from questream.watch.delivery import Delivery
     from questream.watch.watcher import Watcher
 
@@ -160,8 +160,8 @@ def list_events(
     settings = _with_options(load(config, set_), false_alarms_per_day, decisions, asker)
     with open_events(settings, namespace) as found:
         newest = deque(found.past(), maxlen=limit)
-    for told in newest:
-        _print(told, settings.kafka.output_topic, as_json)
+    for found_event in newest:
+        _print(found_event, settings.kafka.output_topic, as_json)
 
 
 @events.command("tail")
@@ -187,32 +187,32 @@ def tail_events(
     with open_events(settings, namespace) as found:
         past = sum(1 for _ in found.past())
         remark(f"{past} events before; following {settings.kafka.output_topic}; Ctrl-C ends")
-        for told in islice(found.coming(), max_events):
-            _print(told, settings.kafka.output_topic, as_json)
+        for found_event in islice(found.coming(), max_events):
+            _print(found_event, settings.kafka.output_topic, as_json)
             sys.stdout.flush()
 
 
 def _with_options(
     settings: Settings, false_alarms_per_day: float | None, decisions: int | None, asker: str | None
 ) -> Settings:
-    told = {"false_alarms_per_day": false_alarms_per_day, "decisions": decisions, "asker": asker}
-    given = {name: value for name, value in told.items() if value is not None}
+    options = {"false_alarms_per_day": false_alarms_per_day, "decisions": decisions, "asker": asker}
+    given = {name: value for name, value in options.items() if value is not None}
     return settings.model_copy(update={"events": settings.events.model_copy(update=given)})
 
 
-def _print(told: Told, topic: str, as_json: bool) -> None:
+def _print(found: NamespaceEvent, topic: str, as_json: bool) -> None:
     """`2026-11-24 12:03:04  default  c17  spiking  8 where 1.2 were expected, since 2026-11-24 11:40:12`."""
     from questream.records.events import event_document
     from questream.records.times import format_time
 
-    document = event_document(told.namespace, told.event, topic)
+    document = event_document(found.namespace, found.event, topic)
     if as_json:
         print_json(document)
         return
-    event = told.event
+    event = found.event
     at, since = (format_time(time)[:19].replace("T", " ") for time in (event.time_ms, event.since_ms))
     if event.kind in ("emerging", "spiking"):
         what = f"{event.count} askers where {event.expected:.1f} were expected, since {since}"
     else:
         what = f"last asked {since}"
-    print_line(printable(f"{at}  {told.namespace}  {event.cluster:<8}{event.kind:<10}{what}"))
+    print_line(printable(f"{at}  {found.namespace}  {event.cluster:<8}{event.kind:<10}{what}"))

@@ -17,11 +17,11 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def report(error: Exception) -> int:
-    """Tell on stderr what failed; returns the exit code."""
+    """Print on stderr what failed; returns the exit code."""
     if debugging():
         traceback.print_exc()
     if isinstance(error, OSError) and (failed := close_streams()) is not None:
-        tell_stdout(failed)
+        report_unwritten_stdout(failed)
         return ExitCode.FAILED
     for problem in _problems(error):
         for line in str(problem).splitlines() or [type(error).__name__]:
@@ -29,8 +29,8 @@ def report(error: Exception) -> int:
     return int(policy_of(error).exit_code)
 
 
-def tell_stdout(error: OSError) -> None:
-    """Say that stdout could not be written, unless its reader just had enough."""
+def report_unwritten_stdout(error: OSError) -> None:
+    """Print that stdout could not be written, unless its reader closed it."""
     if error.errno != errno.EPIPE:
         remark(f"questream: stdout cannot be written: {error.strerror}")
 

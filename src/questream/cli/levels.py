@@ -57,9 +57,9 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
         print_json({**row, "leaves": leaves})
         return
     for key, value in row.items():
-        told = ", ".join(value) if isinstance(value, list) else value
+        shown = ", ".join(value) if isinstance(value, list) else value
         if key != "clusters":
-            print_line(f"{key:<15} {printable('' if told is None else str(told))}".rstrip())
+            print_line(f"{key:<15} {printable('' if shown is None else str(shown))}".rstrip())
     print_line("")
     print_table(
         ["cluster", "size#", "name", "question"],
@@ -103,5 +103,5 @@ def flat_levels(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def level_text(one: dict[str, Any]) -> str:
-    """An intent or a topic in a line: its id and its name, its label where no name is told."""
+    """An intent or a topic in a line: its id and its name, its label where no name is shown."""
     return " ".join([one["id"], *filter(None, [one.get("name") or one["label"]])])

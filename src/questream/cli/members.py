@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of, told_lineage
+from questream.cli.clusters import ClusterArgument, NamespaceOption, follow_merges, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_rows, printable, remark
 
@@ -60,7 +60,7 @@ def members(
     number = number_of(cluster)
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
-    state = told_lineage(store, chosen, number)
+    state = follow_merges(store, chosen, number)
     if all_:
         _print(Members(settings, store, chosen, WHOLE_TOPIC).all(state.cluster_id, search), as_json)
         return

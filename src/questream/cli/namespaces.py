@@ -114,7 +114,7 @@ def calibrate(
 ) -> None:
     """Fit the confidence of decisions to people's answers, and to questions that operators moved or rejected.
 
-    It is the rule `confidence` of the namespace: all its workers tell it from then on.
+    It becomes the rule `confidence` of the namespace: all its workers publish it from then on.
 
     Example: questream namespaces calibrate default --answers answers.jsonl
     """
@@ -126,8 +126,8 @@ def calibrate(
     document = fitted.document()
     decide_in(store, chosen, change, lambda by: by.rules({"confidence": str(fitted.confidence)}), {"fitted": document})
     if not change.as_json:
-        told = f"{fitted.answers:,} answers, {fitted.belonging:,} of them yes; {fitted.of_operators:,} of operators"
-        print_line(f"{told}; at the threshold the confidence is {document['at_threshold']:.2f}")
+        counts = f"{fitted.answers:,} answers, {fitted.belonging:,} of them yes; {fitted.of_operators:,} of operators"
+        print_line(f"{counts}; at the threshold the confidence is {document['at_threshold']:.2f}")
         print_table(
             ["confidence", "answers#", "mean#", "yes#"],
             [
@@ -159,19 +159,19 @@ def delete(
         return
     store, chosen = open_namespace(change.settings, namespace)
     found = describe(store, chosen)
-    told = {"namespace": chosen, "clusters": found.sizes.clusters, "aliases": found.sizes.aliases}
+    document = {"namespace": chosen, "clusters": found.sizes.clusters, "aliases": found.sizes.aliases}
     if not change.as_json:
         print_line(f"{printable(chosen)}: {found.sizes.clusters:,} clusters, {found.sizes.aliases:,} aliases")
     if not (change.dry_run or change.yes or agrees("Delete it for good?")):
         raise QuestreamError("nothing was deleted", "say --yes to delete without being asked")
     if change.dry_run and change.as_json:
-        print_json(told | {"deleted": False, "tombstones": None})
+        print_json(document | {"deleted": False, "tombstones": None})
     if change.dry_run:
         return
     done = delete_namespace(change.settings, store, chosen, change.by)
-    told |= {"deleted": True, "tombstones": done.tombstones}
+    document |= {"deleted": True, "tombstones": done.tombstones}
     if change.as_json:
-        print_json(told if done.operation is None else as_document(done.operation) | told)
+        print_json(document if done.operation is None else as_document(done.operation) | document)
         return
     number = "" if done.operation is None else f"operation {done.operation.number}: "
     print_line(f"{number}deleted, with {done.tombstones:,} tombstones in {change.settings.kafka.cluster_topic}")

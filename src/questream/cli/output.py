@@ -116,12 +116,12 @@ def destination(file: Path | None) -> Iterator[TextFile]:
     if file is None or file == _STDOUT:
         yield sys.stdout
         return
-    with _told(file):
+    with _named_in_errors(file):
         opened = file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     try:
         yield _Written(opened, file)
     finally:
-        with _told(file):
+        with _named_in_errors(file):
             opened.close()
 
 
@@ -133,12 +133,12 @@ class _Written:
         self._file = file
 
     def write(self, text: str, /) -> int:
-        with _told(self._file):
+        with _named_in_errors(self._file):
             return self._opened.write(text)
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
+def _named_in_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

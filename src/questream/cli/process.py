@@ -1,4 +1,4 @@
-"""The command as a process: its streams, its interrupts, its end. Imports little, so that Ctrl-C is heard at once."""
+"""The command as a process: its streams, its interrupts, its end. Imports little, so that Ctrl-C works at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         open_streams()
         if arguments is None:
-            _hear_interrupts()
+            _handle_interrupts()
         code = _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         code = _INTERRUPTED
@@ -41,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     from questream.cli.app import run_command
-    from questream.cli.failures import tell_stdout
+    from questream.cli.failures import report_unwritten_stdout
 
     code = run_command(arguments)
     failed = close_streams()
     if failed is None:
         return code
-    tell_stdout(failed)
+    report_unwritten_stdout(failed)
     return code or _FAILED
 
 
@@ -69,7 +69,7 @@ def _end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _hear_interrupts() -> None:
+def _handle_interrupts() -> None:
     # A shell without job control starts what runs beside it with SIGINT ignored, and Python leaves it so.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

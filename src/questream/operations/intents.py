@@ -157,7 +157,7 @@ def commit_import(store: Store, namespace: str, by: By, plan: ImportPlan) -> lis
 
 
 @dataclass(frozen=True, slots=True)
-class ToldIntent:
+class ExportedIntent:
     """An intent as it is exported: `threshold` is that of its first cluster, None for the namespace's."""
 
     name: str
@@ -166,7 +166,7 @@ class ToldIntent:
     examples: list[str]
 
 
-def known_intents(states: Sequence[ClusterState]) -> tuple[list[ToldIntent], int]:
+def known_intents(states: Sequence[ClusterState]) -> tuple[list[ExportedIntent], int]:
     """The intents that have examples with texts, in the order in which they were given; how many labels have none."""
     found: dict[str, list[Exemplar]] = {}
     first: dict[str, ClusterState] = {}
@@ -175,19 +175,19 @@ def known_intents(states: Sequence[ClusterState]) -> tuple[list[ToldIntent], int
             given = [one for one in state.ruling.exemplars if one.kind == "must" and one.text is not None]
             found.setdefault(state.label, []).extend(given)
             first.setdefault(state.label, state)
-    told = {
+    with_examples = {
         name: sorted({one.name: one for one in given}.values(), key=lambda one: one.name)
         for name, given in found.items()
         if given
     }
-    in_order = sorted(told.items(), key=lambda item: item[1][0].name)
+    in_order = sorted(with_examples.items(), key=lambda item: item[1][0].name)
     intents = [
-        ToldIntent(
+        ExportedIntent(
             name, first[name].route, first[name].ruling.threshold, list(dict.fromkeys(one.text or "" for one in given))
         )
         for name, given in in_order
     ]
-    return intents, len(found) - len(told)
+    return intents, len(found) - len(with_examples)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Events of clusters, found in the decisions that the output topic holds: the same topic tells the same events."""
+"""Events of clusters, found in the decisions that the output topic holds: the same topic gives the same events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from questream.watch.counting import Asker, Counted, counted
 _MOST_NAMESPACES = 1000
 
 
-class Told(NamedTuple):
+class NamespaceEvent(NamedTuple):
     """An event and its namespace."""
 
     namespace: str
@@ -37,7 +37,7 @@ class Events:
         self._namespace = namespace
         self._detectors: dict[str, Detector] = {}
 
-    def past(self) -> Iterator[Told]:
+    def past(self) -> Iterator[NamespaceEvent]:
         """What happened up to where the topic ends now, in the order of time.
 
         Raises KafkaUnavailable or KafkaRefused.
@@ -46,19 +46,19 @@ class Events:
         for one in sorted(self._counted(read_to_end(self._consumer))):
             yield from self._see(one)
 
-    def coming(self) -> Iterator[Told]:
+    def coming(self) -> Iterator[NamespaceEvent]:
         """What happens after the past was read, as it comes, without end. Raises as `past`."""
         for one in self._counted(follow(self._consumer)):
             yield from self._see(one)
 
-    def _see(self, question: Counted) -> Iterator[Told]:
+    def _see(self, question: Counted) -> Iterator[NamespaceEvent]:
         detector = self._detectors.get(question.namespace)
         if detector is None:
             if len(self._detectors) >= _MOST_NAMESPACES:
                 return
             detector = self._detectors[question.namespace] = Detector(self._rules)
         for event in detector.see(question.cluster, question.time_ms, question.asker, created=question.created):
-            yield Told(question.namespace, event)
+            yield NamespaceEvent(question.namespace, event)
 
     def _counted(self, messages: Iterable[Message]) -> Iterator[Counted]:
         for message in messages:

@@ -12,7 +12,7 @@ import orjson
 
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, THRESHOLD_DIGITS
 from questream.errors import QuestreamError
-from questream.operations.intents import ToldIntent
+from questream.operations.intents import ExportedIntent
 from questream.records.paths import ABSENT
 from questream.records.rows import Row, at_line, read_rows
 from questream.tools.naming_files import cell_of, shown_cell, text_at, text_of_cell
@@ -67,16 +67,16 @@ def read_intents(path: Path) -> list[GivenIntent]:
     return list(found.values())
 
 
-def write_jsonl(file: _TextFile, intents: Sequence[ToldIntent]) -> None:
+def write_jsonl(file: _TextFile, intents: Sequence[ExportedIntent]) -> None:
     """An object a line, as `read_intents` reads it; thresholds stand there where any intent has one."""
     has_thresholds = _have_thresholds(intents)
     for one in intents:
         threshold = {"threshold": one.threshold} if has_thresholds else {}
-        told = {"name": one.name, "route": one.route, **threshold, "examples": one.examples}
-        file.write(orjson.dumps(told).decode() + "\n")
+        document = {"name": one.name, "route": one.route, **threshold, "examples": one.examples}
+        file.write(orjson.dumps(document).decode() + "\n")
 
 
-def write_csv(file: _TextFile, intents: Sequence[ToldIntent]) -> None:
+def write_csv(file: _TextFile, intents: Sequence[ExportedIntent]) -> None:
     """A table with an example a row, where no text is a formula to a spreadsheet; thresholds as in `write_jsonl`."""
     writer = csv.writer(file, lineterminator="\n")
     has_thresholds = _have_thresholds(intents)
@@ -87,7 +87,7 @@ def write_csv(file: _TextFile, intents: Sequence[ToldIntent]) -> None:
         writer.writerows([*own, shown_cell(example)] for example in one.examples)
 
 
-def _have_thresholds(intents: Sequence[ToldIntent]) -> bool:
+def _have_thresholds(intents: Sequence[ExportedIntent]) -> bool:
     return any(one.threshold is not None for one in intents)
 
 

@@ -27,8 +27,8 @@ class Child:
         self.process.start()
         childs_tie.close()
 
-    def hear(self) -> Any:
-        """What it sends next. Raises QuestreamError where it has ended instead."""
+    def receive(self) -> Any:
+        """The next object that the child sends. Raises QuestreamError where it has ended instead."""
         try:
             return self.tie.recv()
         except EOFError:

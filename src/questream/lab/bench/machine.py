@@ -33,11 +33,11 @@ class Machine(TypedDict):
 
 def describe_machine() -> Machine:
     """The machine that this process runs on."""
-    told = _cpu_info()
+    cpu = _cpu_info()
     return Machine(
-        processor=told.get("model name") or platform.processor() or platform.machine(),
+        processor=cpu.get("model name") or platform.processor() or platform.machine(),
         cores=usable_cores(),
-        avx512="avx512f" in told.get("flags", "").split(),
+        avx512="avx512f" in cpu.get("flags", "").split(),
         memory_gib=round(psutil.virtual_memory().total / _GIB, 1),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -60,22 +60,22 @@ def load_average() -> float | None:
 
 def cpu_seconds(pid: int) -> float | None:
     """Processor time that a process has used so far, all its threads; None where the system does not tell."""
-    return _told(lambda: sum(psutil.Process(pid).cpu_times()[:2]))
+    return _figure(lambda: sum(psutil.Process(pid).cpu_times()[:2]))
 
 
 def resident_bytes(pid: int) -> int | None:
     """Memory of a process that is in RAM now; None where the system does not tell."""
-    return _told(lambda: psutil.Process(pid).memory_info().rss)
+    return _figure(lambda: psutil.Process(pid).memory_info().rss)
 
 
 def thread_count(pid: int) -> int | None:
     """Threads of a process; None where the system does not tell."""
-    return _told(lambda: psutil.Process(pid).num_threads())
+    return _figure(lambda: psutil.Process(pid).num_threads())
 
 
 def open_file_count(pid: int) -> int | None:
     """Open files and sockets of a process; None where the system does not tell."""
-    return _told(lambda: psutil.Process(pid).num_fds())
+    return _figure(lambda: psutil.Process(pid).num_fds())
 
 
 def peak_resident_bytes(pid: int) -> int | None:
@@ -93,9 +93,9 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _told(figure: Callable[[], T]) -> T | None:
+def _figure(read: Callable[[], T]) -> T | None:
     try:
-        return figure()
+        return read()
     except psutil.Error:
         return None
 

@@ -50,7 +50,7 @@ class OwnerProcess:
         for connection in owned:
             connection.close()
         # Before a worker opens an exchange, which has no name after that.
-        self._child.hear()
+        self._child.receive()
 
     @property
     def pid(self) -> int:

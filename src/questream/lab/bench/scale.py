@@ -135,11 +135,11 @@ def _measure(settings: Settings, plan: ScalePlan, count: int, first: ScaleFigure
         ]
         try:
             for worker in workers:
-                worker.hear()
+                worker.receive()
             before, started = _used(client), time.perf_counter()
             for worker in workers:
                 worker.tie.send(None)
-            shares: list[_Share] = [worker.hear() for worker in workers]
+            shares: list[_Share] = [worker.receive() for worker in workers]
             took, after = time.perf_counter() - started, _used(client)
         finally:
             for worker in workers:

@@ -73,17 +73,17 @@ def measure_scan(settings: Settings, dimension: int, clusters: int, questions: i
     with threadpool_limits(1):
         gemm = _median([_cpu_seconds(partial(np.matmul, batch, centres.T, out=room)) for batch in batches])
 
-        def told(way: str, seconds: float, recall: float | None = None) -> ScanFigures:
+        def figures(way: str, seconds: float, recall: float | None = None) -> ScanFigures:
             return ScanFigures(dimension, clusters, questions, way, runs, 1000 * seconds, seconds / gemm, recall)
 
-        yield told("one product", gemm)
+        yield figures("one product", gemm)
         worker = _Worker(centres, rules)
         decided = [(_cpu_seconds(partial(worker.decide, batch)), _cpu_seconds(worker.check_all)) for batch in batches]
-        yield told("decide, check for merges", _median([seconds for seconds, _ in decided]))
-        yield told("check with all clusters", _median([seconds for _, seconds in decided]))
+        yield figures("decide, check for merges", _median([seconds for seconds, _ in decided]))
+        yield figures("check with all clusters", _median([seconds for _, seconds in decided]))
         come_together = worker.come_together(_MERGES)
         together = partial(propose_merges, worker.mirror, list(come_together.with_cluster), rules, (), come_together)
-        yield told(f"{len(together())} merges", _median([_cpu_seconds(together) for _ in batches]))
+        yield figures(f"{len(together())} merges", _median([_cpu_seconds(together) for _ in batches]))
         del worker, together
         nearest = [np.matmul(batch, centres.T, out=room).argmax(axis=1) for batch in batches]
         for name in INDEXES:
@@ -91,7 +91,7 @@ def measure_scan(settings: Settings, dimension: int, clusters: int, questions: i
                 search = _INDEXES[name](centres)
                 seconds = _median([_cpu_seconds(partial(search, batch)) for batch in batches])
                 pairs = zip(batches, nearest, strict=True)
-                yield told(name, seconds, float(np.mean([search(batch) == rows for batch, rows in pairs])))
+                yield figures(name, seconds, float(np.mean([search(batch) == rows for batch, rows in pairs])))
                 del search
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from questream.errors import QuestreamError
 from questream.lab.bench.child import Child
 from questream.lab.bench.servers import own_stream
-from questream.lab.bench.start_process import StartPart, start_and_tell
+from questream.lab.bench.start_process import StartPart, start_and_report
 from questream.lab.bench.traffic import Reader, send_all
 from questream.settings import Settings
 
@@ -28,12 +28,12 @@ def measure_start(settings: Settings, question: str, on_part: Callable[[StartPar
     with own_stream(settings, _PARTITIONS) as own:
         send_all(own, [("q0", question)])
         # As of `questream run`: a process that has nothing of this one, and gets the settings by a pipe.
-        child = Child("bench-start", start_and_tell, own, time.time())
+        child = Child("bench-start", start_and_report, own, time.time())
         try:
             while not parts or parts[-1].name != LAST_PART:
                 if not child.tie.poll(_PART_SECONDS):
                     raise QuestreamError(f"{_PART_SECONDS:.0f} s passed after {parts[-1].name if parts else 'nothing'}")
-                parts.append(child.hear())
+                parts.append(child.receive())
                 on_part(parts[-1])
         finally:
             child.close(_STOP_SECONDS)

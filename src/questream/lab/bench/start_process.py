@@ -1,4 +1,4 @@
-"""A worker's start, told part by part from within its process; what a part imports is imported in it, not before."""
+"""A worker's start, reported part by part from within its process; each part does its own imports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StartPart:
     """A part of a start, by the clock and in processor time of all threads; and the process's memory at its end.
 
     `mapped_mib` of the `resident_mib` are of files, such as libraries and weights, which processes share. What the
-    system does not tell is None.
+    system does not report is None.
     """
 
     name: str
@@ -34,38 +34,38 @@ class StartPart:
     mapped_mib: float | None
 
 
-def start_and_tell(settings: Settings, started_at: float, tie: Connection) -> None:
+def start_and_report(settings: Settings, started_at: float, tie: Connection) -> None:
     """Start a worker as `questream run` does, and send each part through `tie` as it is done, from `started_at` on.
 
     It ends with its first decision, or when the other end of `tie` closes. `started_at` is time.time().
     """
-    tell = _teller(tie, started_at)
-    tell("python, settings")
+    report = _reporter(tie, started_at)
+    report("python, settings")
     from questream.stream.starting import try_servers
 
     try_servers(settings)
-    tell("topics and logins")
+    report("topics and logins")
     import torch  # noqa: F401 - its import is the part
 
-    tell("torch")
+    report("torch")
     from questream.encoder import load_encoder
 
     encoder = load_encoder(settings.model)
-    tell("model")
+    report("model")
     from questream.stream.worker import Worker
 
     worker = Worker(settings, encoder)
-    tell("worker")
-    threading.Thread(target=_watch, args=(worker, tell, tie), name="watch", daemon=True).start()
+    report("worker")
+    threading.Thread(target=_watch, args=(worker, report, tie), name="watch", daemon=True).start()
     worker.run()
 
 
-def _watch(worker: Worker, tell: Callable[[str], None], tie: Connection) -> None:
+def _watch(worker: Worker, report: Callable[[str], None], tie: Connection) -> None:
     try:
         _wait(lambda: worker.condition.ready() is None, tie)
-        tell("place in the group")
+        report("place in the group")
         _wait(lambda: next(iter(worker.metrics.published.collect())).samples[0].value > 0, tie)
-        tell("first decision")
+        report("first decision")
     finally:
         worker.stop()
 
@@ -76,17 +76,17 @@ def _wait(condition: Callable[[], bool], tie: Connection) -> None:
             raise EOFError
 
 
-def _teller(tie: Connection, started_at: float) -> Callable[[str], None]:
+def _reporter(tie: Connection, started_at: float) -> Callable[[str], None]:
     clock, cpu = started_at, 0.0
 
-    def tell(name: str) -> None:
+    def report(name: str) -> None:
         nonlocal clock, cpu
         clock_now, cpu_now = time.time(), time.process_time()
         resident, mapped = _memory()
         tie.send(StartPart(name, clock_now - clock, cpu_now - cpu, resident, mapped))
         clock, cpu = clock_now, cpu_now
 
-    return tell
+    return report
 
 
 def _memory() -> tuple[float | None, float | None]:

@@ -17,7 +17,7 @@ from questream.lab.calibration.proposal import Proposal, edge_remarks, middle_of
 from questream.lab.calibration.sweep import Floats, Sweep, require_enough
 
 _WRONG_ANSWERS = 0.06
-# Fewer questions than this share part at a value: what they tell is their own affair.
+# Fewer questions than this share part at a value: their answers say nothing about others.
 _FEWEST_PARTING = 0.02
 _DRAWS = 20
 
@@ -43,7 +43,7 @@ class Ask:
 
 
 class Inquiry:
-    """What answers about the questions of a sweep tell of its best value; `guess` is what the sample alone says.
+    """The best value of a sweep, by answers about its questions; `guess` is the best value by the sample alone.
 
     Raises QuestreamError for fewer than 100 questions, or where no two ever meet.
     """
@@ -78,7 +78,7 @@ class Inquiry:
             yield ask
 
     def next(self) -> Ask | None:
-        """The pair whose answer is expected to tell most; None where all that are worth it were asked.
+        """The pair whose answer is expected to inform most; None once every pair that is worth it was asked.
 
         A question is drawn by how much of its cluster parts there, and then one of those that it parts
         from: so an answer stands for the share of the cluster that the value decides about. Now and then a pair is
@@ -115,8 +115,8 @@ class Inquiry:
     def _is_new(self, first: int, second: int) -> bool:
         return _key(first, second) not in self.answers.keys() | self._passed_over
 
-    def tell(self, first: int, second: int, same: bool) -> bool:
-        """Learn an answer; False if it tells nothing, because the two never meet or were asked about before."""
+    def add_answer(self, first: int, second: int, same: bool) -> bool:
+        """Learn an answer; False if it adds nothing, because the two never meet or were asked about before."""
         row = int(self._rows[first, second])
         if row < 0 or _key(first, second) in self.answers:
             return False
@@ -126,7 +126,7 @@ class Inquiry:
         return True
 
     def pass_over(self, ask: Ask) -> None:
-        """The user cannot tell: it is not asked again."""
+        """The user does not know: the pair is not asked again."""
         self._passed_over.add(_key(ask.first, ask.second))
 
     @property
@@ -181,7 +181,7 @@ class Inquiry:
         return ()
 
     def _information(self) -> Floats:
-        """What an answer about each row is expected to tell of the best row, whatever the slope, in nats."""
+        """The information that an answer about each row is expected to give on the best row, at any slope, in nats."""
         posterior = self._posterior.odds()
         weight = posterior.sum(axis=1)
         expected = np.einsum("bs,bsr->br", posterior, self._same)

@@ -115,7 +115,7 @@ def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> 
     alone = from_sample(wish, once)
     inquiry = Inquiry(alone.sweep, alone.proposal.value, wish.false_join_cost, wish.seed)
     place = {text: at for at, text in enumerate(once)}
-    useless = sum(not inquiry.tell(place[pair.text_a], place[pair.text_b], pair.same) for pair in answers)
+    useless = sum(not inquiry.add_answer(place[pair.text_a], place[pair.text_b], pair.same) for pair in answers)
     return alone, inquiry, useless
 
 

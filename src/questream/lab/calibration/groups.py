@@ -56,7 +56,7 @@ def propose_from_groups(
 
 
 def require_groups(gold: Labels) -> None:
-    """Raise QuestreamError where gold groups cannot tell: too few questions, one group, or none of two questions."""
+    """Raise QuestreamError where gold groups say nothing: too few questions, one group, or none of two questions."""
     require_enough(len(gold))
     sizes = np.unique(gold, return_counts=True)[1]
     if len(sizes) == 1:

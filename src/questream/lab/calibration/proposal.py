@@ -92,7 +92,7 @@ def interval_of(values: Sequence[float], rows: Sequence[int]) -> tuple[float | N
 
 
 def bounds_of(values: Sequence[float], low: float, high: float) -> tuple[float | None, float | None]:
-    """The values between two rows, half a step wider than they can tell; None where it reaches an end of them."""
+    """The values between two rows, half a step wider than their resolution; None where it reaches an end of them."""
     rows, last = np.arange(len(values)), len(values) - 1
     return (
         round(float(np.interp(min(low, last) - 0.5, rows, values)), 4) if low > 0 else None,

@@ -98,7 +98,7 @@ def grid_of(rules: Rules, granularity: Granularity | None = None) -> tuple[float
 
 
 def require_enough(questions: int) -> None:
-    """Raise QuestreamError where so few questions tell nothing of a stream."""
+    """Raise QuestreamError where the questions are too few to represent a stream."""
     if questions < FEWEST_QUESTIONS:
         raise QuestreamError(f"{questions} questions are too few: {FEWEST_QUESTIONS} at least")
 

@@ -22,7 +22,7 @@ from questream.errors import QuestreamError
 from questream.lab.training.comparing import Change, compare_scores
 from questream.lab.training.corpus import Corpus
 from questream.lab.training.fitting import Checkpoints, Reporter, arguments_of, require_room, step_of
-from questream.lab.training.place import MODEL, full_disk_is_told, kept_pairs, open_checkpoints, plan_of, publish
+from questream.lab.training.place import MODEL, kept_pairs, open_checkpoints, plan_of, publish, reporting_full_disk
 from questream.lab.training.recipe import scaled_warm_up
 from questream.lab.training.report import Order, Watch
 from questream.lab.training.sampling import TrainingPairs, draw_pairs
@@ -146,7 +146,7 @@ def _fit(
     trainer.remove_callback(PrinterCallback)
     arguments.warmup_steps = scaled_warm_up(recipe, len(trainer.get_train_dataloader()) * recipe.epochs)
     found = place.newest()
-    with full_disk_is_told(checkpoints):
+    with reporting_full_disk(checkpoints):
         trainer.train(resume_from_checkpoint=str(found) if found else None)
         shutil.rmtree(checkpoints / MODEL, ignore_errors=True)
         library.save_pretrained(str(checkpoints / MODEL), create_model_card=False)

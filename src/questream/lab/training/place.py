@@ -29,8 +29,8 @@ _PLAN, _PAIRS = "plan.json", "pairs.npz"
 
 
 @contextmanager
-def full_disk_is_told(folder: Path) -> Iterator[None]:
-    """What fails in here since the disk is full says so. Raises QuestreamError."""
+def reporting_full_disk(folder: Path) -> Iterator[None]:
+    """Raises QuestreamError in place of an error that a full disk caused."""
     try:
         yield
     # A disk that is full is an OSError, what safetensors makes of one, or a RuntimeError of torch without a number.

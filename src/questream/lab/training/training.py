@@ -17,7 +17,7 @@ from questream.lab.training.comparing import Subject, compare
 from questream.lab.training.corpus import Corpus
 from questream.lab.training.evaluators import held_out_evaluators
 from questream.lab.training.fitting import Checkpoints, fit
-from questream.lab.training.place import MODEL, full_disk_is_told, kept_pairs, open_checkpoints, plan_of, publish
+from questream.lab.training.place import MODEL, kept_pairs, open_checkpoints, plan_of, publish, reporting_full_disk
 from questream.lab.training.report import Fitted, Order, Report, Sizes, Watch
 from questream.lab.training.sampling import TrainingPairs
 from questream.lab.training.split import bounded, split
@@ -82,7 +82,7 @@ def _fit(
     place = Checkpoints(checkpoints, order.save_every)
     device = choose_device(settings.model.device)
     dtype = "float32" if device.type == "cpu" else str(choose_dtype(settings.model.dtype, device, "")).split(".")[-1]
-    with full_disk_is_told(checkpoints):
+    with reporting_full_disk(checkpoints):
         fitted = fit(library, corpus, pairs, order.recipe, evaluators, place, device, dtype, watch)
         shutil.rmtree(checkpoints / MODEL, ignore_errors=True)
         library.save_pretrained(str(checkpoints / MODEL), create_model_card=False)

@@ -24,7 +24,7 @@ class Lag(BaseModel):
     lag: int
 
 
-class RatesTold(BaseModel):
+class PublishedRates(BaseModel):
     """Records a second, the mean of `seconds` or of the time since this server follows the topic; null before that."""
 
     decided_per_second: float | None
@@ -47,16 +47,16 @@ class Health(BaseModel):
     lag: int
     partitions: list[Lag]
     lag_at: str
-    rates: RatesTold
+    rates: PublishedRates
     follows_clusters: bool
     findings: list[FoundByDoctor] | None
     findings_at: str | None
 
 
-def rates_of(services: Services) -> RatesTold:
+def rates_of(services: Services) -> PublishedRates:
     """How many decisions and dead letters workers publish now."""
     rates = services.rates
-    return RatesTold(
+    return PublishedRates(
         decided_per_second=rates.decided.per_second(), dead_letters_per_second=rates.dead_letters.per_second()
     )
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.errors import QuestreamError
-from questream.operations.intents import ToldIntent
+from questream.operations.intents import ExportedIntent
 from questream.server.access import Role
 from questream.server.api.intents import Imported, import_given, list_intents
 from questream.server.pages.changes import done_link, read_done
@@ -41,7 +41,7 @@ def export(scope: InNamespace, format: Literal["csv", "jsonl"]) -> Response:
     """The known intents as `questream intents import` reads them. Raises Refused for those who may not read texts."""
     if not scope.reads_texts:
         raise Refused(HTTPStatus.FORBIDDEN, "the examples are texts of questions, which you may not read")
-    given = [ToldIntent(one.name, one.route, one.threshold, one.examples) for one in list_intents(scope).intents]
+    given = [ExportedIntent(one.name, one.route, one.threshold, one.examples) for one in list_intents(scope).intents]
     file = io.StringIO()
     (write_csv if format == "csv" else write_jsonl)(file, given)
     kind = "text/csv" if format == "csv" else "application/jsonl"

@@ -80,7 +80,7 @@ def _answered_resolution(sample: Stream, rules: Rules) -> float:
     swept = sweep_level(sample.vectors, sample.texts, rules, LevelRules(), "intent")
     inquiry = Inquiry(swept, propose_resolution(swept, sample.vectors, rules).value)
     for ask in inquiry.asks(_ANSWERS):
-        inquiry.tell(ask.first, ask.second, bool(sample.gold[ask.first] == sample.gold[ask.second]))
+        inquiry.add_answer(ask.first, ask.second, bool(sample.gold[ask.first] == sample.gold[ask.second]))
     return inquiry.proposal().value
 
 

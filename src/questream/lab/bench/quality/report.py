@@ -46,10 +46,10 @@ def print_quality(
         if one.remark is not None:
             line(f"{one.method}: {one.remark}")
     for goal in goals_of(figures, granularity):
-        line(_told(goal))
+        line(_goal_line(goal))
 
 
-def _told(goal: Goal) -> str:
+def _goal_line(goal: Goal) -> str:
     value = f"{goal.value:.1%}" if "%" in goal.bound else f"{goal.value:+.1f}"
     return f"{'holds' if goal.holds else 'falls short'}: {goal.method}: {goal.bound}: {value}"
 

@@ -1,4 +1,4 @@
-"""One method in a process of its own: each run is told as it ends, so that what is stopped has not run for nothing."""
+"""One method in a process of its own: each run is sent as it ends, so that a method that is stopped keeps its runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A method will run no more: because all is done, or for the reason told."""
+    """A method runs no more: all is done, or `reason` says why not."""
 
     reason: str | None = None
 
@@ -55,15 +55,15 @@ def runs_of(
     """
     # spawn: memory is what the method took, not what was here before.
     context = multiprocessing.get_context("spawn")
-    told, tells = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(find, streams, tells), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(find, streams, sender), daemon=True)
     process.start()
-    tells.close()  # or the end of the process would not be seen
+    sender.close()  # or the end of the process would not be seen
     deadline = time.monotonic() + limit_seconds
     runs: list[Run] = []
     try:
-        while told.poll(max(0.0, deadline - time.monotonic())):
-            match told.recv():
+        while receiver.poll(max(0.0, deadline - time.monotonic())):
+            match receiver.recv():
                 case Run() as run:
                     runs.append(run)
                 case Ended(reason):
@@ -75,22 +75,22 @@ def runs_of(
     finally:
         process.kill()
         process.join()
-        told.close()
+        receiver.close()
 
 
-def _work(find: Callable[[], Method], streams: Sequence[Stream], tells: Connection) -> None:
+def _work(find: Callable[[], Method], streams: Sequence[Stream], sender: Connection) -> None:
     method = find()
     if method.needs is not None and find_spec(method.needs) is None:
-        tells.send(Ended(f"absent: {method.needs}"))
+        sender.send(Ended(f"absent: {method.needs}"))
         return
     try:
         with threadpool_limits(1):
             for run in _runs(method, streams):
-                tells.send(run)
+                sender.send(run)
     except Exception as error:  # another library's failure is a result, not an end
-        tells.send(Ended(f"failed: {type(error).__name__}"))
+        sender.send(Ended(f"failed: {type(error).__name__}"))
     else:
-        tells.send(Ended())
+        sender.send(Ended())
 
 
 def _runs(method: Method, streams: Sequence[Stream]) -> Iterator[Run]:

@@ -1,4 +1,4 @@
-"""`questream clusters pin|unpin|mute|unmute|resolve|reopen|forget`: what people say of a cluster as a whole."""
+"""`questream clusters pin|unpin|mute|unmute|resolve|reopen|forget`: marks on a whole cluster."""
 
 from __future__ import annotations
 
