@@ -121,7 +121,7 @@ def _print_document(document: dict[str, Any]) -> None:
 
 
 def _levels(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """The intent and topic of an answer or a row; a server of an earlier release tells none."""
+    """The intent and topic of an answer or a row; a server of an earlier release sends none."""
     return [(one["level"], level_text(one)) for one in document.get("levels", [])]
 
 

@@ -27,7 +27,7 @@ _ENCODER_TEXTS = 2_002
 
 
 class PipelinePart(StrEnum):
-    """What `bench pipeline` can measure."""
+    """The measurements of `bench pipeline`."""
 
     MODEL = "model"
     PRECOMPUTED = "precomputed"
@@ -57,7 +57,7 @@ RunsOption = Annotated[int, typer.Option(min=1, help="Batches of 256 questions f
 
 @dataclass(frozen=True, slots=True)
 class BenchCall:
-    """What every benchmark is given: the settings of what it measures, and how it tells of it."""
+    """The options of every benchmark: its settings and the form of its report."""
 
     settings: Settings
     as_json: bool
@@ -334,7 +334,7 @@ def print_figures(figures: Mapping[str, object], form: str) -> None:
 
 
 def numbers(option: str, text: str, least: int = 0) -> list[int]:
-    """What an option lists. Raises BadParameter for anything but whole numbers from `least` up."""
+    """The numbers that an option lists. Raises BadParameter for anything but whole numbers from `least` up."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) >= least for part in parts):
         raise typer.BadParameter(f"{option} takes whole numbers from {least} up, with commas between them")
@@ -342,13 +342,13 @@ def numbers(option: str, text: str, least: int = 0) -> list[int]:
 
 
 def _ends_and_middle(counts: Sequence[int]) -> list[int]:
-    """Those of the counts that a worker's memory is looked at with: none, and the two largest."""
+    """The counts of clusters at which a worker's memory is measured: 0 and the two largest."""
     return sorted({0, *sorted(counts)[-2:]})
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """What is under way, on stderr: a line that moves on a terminal, elsewhere a line each."""
+    """Progress on stderr: one line that is rewritten on a terminal, elsewhere a line for each step."""
     if not sys.stderr.isatty():
         yield remark
         return

@@ -1,4 +1,4 @@
-"""`questream bench events`: how soon an incident is told, and how often one is told that is none."""
+"""`questream bench events`: the delay of detected incidents, and the rate of false alarms."""
 
 from __future__ import annotations
 

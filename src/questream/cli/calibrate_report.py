@@ -1,4 +1,4 @@
-"""What `questream calibrate` tells: a table and examples for people, a document for programs."""
+"""The report of `questream calibrate`: a table and examples for people, a document for programs."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _row(setting: Setting, dial: Dial, *, is_proposed: bool) -> list[str]:
 
 
 def _print_costs(proposal: Proposal, dial: Dial) -> None:
-    """What it costs to be wrong by two steps on either side."""
+    """The cost of a value that is two steps too low or too high."""
     chosen, last = proposal.settings[proposal.row], len(proposal.settings) - 1
     for steps in _STEPS_BESIDE:
         beside = proposal.settings[min(last, max(0, proposal.row + steps))]

@@ -23,9 +23,9 @@ Own = ParamSpec("Own")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a change is asked for, whichever it is.
+    """The options of every command that changes clusters.
 
-    A dry run is tried on `looked_at` of the last decisions, where the command tells that; `yes`: ask nothing.
+    A dry run is tried on `looked_at` of the last decisions, where the command prints that; `yes`: ask nothing.
     """
 
     settings: Settings
@@ -40,7 +40,7 @@ class Change:
 
     @property
     def by(self) -> By:
-        """Who decides, by default the user of this machine."""
+        """The actor of the operation, by default the user of this machine."""
         from questream.operations import By
 
         return By(self.actor if self.actor is not None else getpass.getuser(), self.reason, self.id or "")
@@ -73,7 +73,7 @@ _OPTIONS = parameters_of(_options)
 def change_command(
     app: typer.Typer, name: str, *, previews: bool = False, **texts: Any
 ) -> Callable[[Callable[Concatenate[Change, Own], None]], Callable[Concatenate[Change, Own], None]]:
-    """Add a function as a command, as `with_options` makes one of it; returns the function as it is."""
+    """Add a function as a command, as `with_options` does; returns the function unchanged."""
 
     def add(decide: Callable[Concatenate[Change, Own], None]) -> Callable[Concatenate[Change, Own], None]:
         app.command(name, **texts)(with_options(decide, previews=previews))

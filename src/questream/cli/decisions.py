@@ -275,10 +275,10 @@ def _print_effect_of_rules(
 
 
 def print_effect_of_rules(effect: Mapping[str, Any]) -> None:
-    """What rules would do to the clusters as they stand, `questream.tools.rules.Effect`, a line a number."""
+    """Print the effect of rules on the present clusters, `questream.tools.rules.Effect`, a line for each number."""
     for name, value in effect.items():
-        told = "; ".join(" ".join(pair) for pair in value) or "-" if isinstance(value, list) else f"{value:,}"
-        print_line(f"{name}: {printable(told)}")
+        text = "; ".join(" ".join(pair) for pair in value) or "-" if isinstance(value, list) else f"{value:,}"
+        print_line(f"{name}: {printable(text)}")
 
 
 def _print_effect(effect: OperationEffect) -> None:
@@ -332,10 +332,10 @@ def _rules(rules: NamespaceRules) -> str:
 def _ruling(ruling: Ruling) -> str:
     from questream.rulings import describe_ruling
 
-    told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
-    told += "".join(f", {field}" for field in describe_ruling(ruling))
-    told += "" if ruling.represented_by is None else ", represented by a chosen question"
-    told += "".join(f", kept in {community}" for community in ruling.kept_in)
+    text = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
+    text += "".join(f", {field}" for field in describe_ruling(ruling))
+    text += "" if ruling.represented_by is None else ", represented by a chosen question"
+    text += "".join(f", kept in {community}" for community in ruling.kept_in)
     for count, what in ((len(ruling.ends_of_clusters), "separation"), (len(ruling.exemplars), "exemplar")):
-        told += f", {count} {what}{'s' * (count != 1)}" if count else ""
-    return told
+        text += f", {count} {what}{'s' * (count != 1)}" if count else ""
+    return text

@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Measure the model and the threshold of the settings on questions with gold groups or labelled pairs.
 
-    The columns of a file tell which it is. No server is needed, nothing is stored.
+    The columns of a file decide which it is. No server is needed, nothing is stored.
     Example: questream evaluate banking.csv pairs.jsonl --report report.html
     """
     from questream.lab.evaluation.run import evaluate_files, read_file
@@ -63,7 +63,7 @@ def evaluate(
 
 
 def _require_report(path: Path) -> None:
-    """Tell before minutes of work what would keep the report from being written."""
+    """Fail before minutes of work where the report could not be written."""
     from questream.lab.evaluation.report.plots import require_matplotlib
 
     require_matplotlib()

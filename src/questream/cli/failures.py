@@ -1,4 +1,4 @@
-"""What a command says when it fails: what the world did in words, and of a fault of questream's own its kind."""
+"""The messages of commands that fail: known errors in words, faults of questream itself by their type."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _problems(error: Exception) -> Sequence[Problem]:
 
 
 def _of_the_system(error: OSError) -> Problem:
-    """What the system says of a file, a port or a disk quotes no data."""
+    """An error of the system about a file, a port or a disk; its message quotes no data."""
     said = error.strerror or os.strerror(error.errno or errno.EIO)
     if error.errno in _TOO_MANY_FILES:
         return Problem(

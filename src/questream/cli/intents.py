@@ -1,4 +1,4 @@
-"""`questream intents import|export|check`: intents that people know, and what is wrong with the labels they gave."""
+"""`questream intents import|export|check`: known intents, and problems of their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `questream clusters` shows of intents and topics."""
+"""Intents and topics in the output of `questream clusters`."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _redactor(settings: Settings) -> Redactor:
 
 
 def debugging() -> bool:
-    """Whether `log.level` is debug."""
+    """True if `log.level` is debug."""
     return logging.getLogger("questream").isEnabledFor(logging.DEBUG)
 
 

@@ -1,4 +1,4 @@
-"""What commands print: tables and lines on stdout, remarks on stderr, JSON for programs."""
+"""Output of commands: tables and lines on stdout, remarks on stderr, JSON for programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 class TextFile(Protocol):
-    """What texts can be written to."""
+    """A file that texts can be written to."""
 
     def write(self, text: str, /) -> int:
         """Write the text; returns how many characters that were."""
@@ -65,7 +65,7 @@ def remark(text: str) -> None:
 
 
 def agrees(question: str) -> bool:
-    """Whether somebody says yes to it, asked on stderr; without a terminal nobody does."""
+    """Ask on stderr; true if the user answers yes, false without a terminal."""
     return sys.stdin.isatty() and typer.confirm(question, err=True)
 
 

@@ -52,7 +52,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _is_at_work() -> bool:
-    """Whether threads go on that nobody waits for, such as one that still loads a model."""
+    """True if daemon threads still run, such as one that loads a model."""
     return any(one.daemon for one in threading.enumerate())
 
 

@@ -37,6 +37,6 @@ def _work(settings: Settings, connection: Connection) -> None:
         run_beside_owner(settings, connection)
     except Exception as error:
         code = report(error)
-    # What Python still does to end itself is not cut short: the exit code tells how the worker ended.
+    # Python's own shutdown is not interrupted: the exit code is that of the worker.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(code)

@@ -50,7 +50,7 @@ def writable(text: str) -> str:
 
 
 def is_utf8(stream: TextIO) -> bool:
-    """Whether a stream of text takes every character as it is."""
+    """True if a stream of text takes every character unchanged."""
     # A stream in memory names no encoding.
     return codecs.lookup(stream.encoding or "utf-8").name == "utf-8"
 
@@ -75,7 +75,7 @@ class _Lossy(io.FileIO):
 
 
 class _Watched(io.FileIO):
-    """A descriptor that raises its first error and keeps it; what is written after it is dropped."""
+    """A descriptor that raises its first error and keeps it; later writes are dropped."""
 
     failure: OSError | None = None
     reported = False

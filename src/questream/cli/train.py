@@ -172,7 +172,7 @@ def _print_changes(report: Report) -> None:
 
 @contextmanager
 def _watch() -> Iterator[Watch]:
-    """How training goes, on stderr: a bar on a terminal, elsewhere a line for each tenth."""
+    """Progress of training on stderr: a bar on a terminal, elsewhere a line for each tenth."""
     if not sys.stderr.isatty():
         yield _Lines()
         return

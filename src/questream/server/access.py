@@ -1,4 +1,4 @@
-"""Who asks, and what they may: roles for each namespace, from bearer tokens or from the headers of a trusted proxy."""
+"""Logins and their roles for each namespace, from bearer tokens or from the headers of a trusted proxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_NAME_CHARACTERS = 128
 
 
 class Role(IntEnum):
-    """What a login may do; each may do what those before it may."""
+    """The rights of a login; each role includes those before it."""
 
     VIEWER = 1
     OPERATOR = 2
@@ -34,18 +34,18 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Somebody who is known by name, with a role for each namespace; `*` stands for all of them."""
+    """A user with a name and a role for each namespace; `*` means all of them."""
 
     name: str
     grants: Mapping[str, Role]
     viewers_read_texts: bool = False
 
     def may(self, role: Role, namespace: str = ANY_NAMESPACE) -> bool:
-        """Whether this login has at least this role in a namespace; by default in all of them."""
+        """True if this login has at least this role in a namespace; by default in all of them."""
         return max(self.grants.get(namespace, 0), self.grants.get(ANY_NAMESPACE, 0)) >= role
 
     def reads_texts(self, namespace: str = ANY_NAMESPACE) -> bool:
-        """Whether this login is shown the texts of questions of a namespace; by default of all of them."""
+        """True if this login may read the texts of questions of a namespace; by default of all of them."""
         return self.may(Role.VIEWER if self.viewers_read_texts else Role.OPERATOR, namespace)
 
 
@@ -54,7 +54,7 @@ class NotLoggedIn(Exception):
 
 
 class Access:
-    """Tells who asks. Without a file of tokens and a trusted proxy that is the user of this machine, an admin."""
+    """Finds the login of a request. Without tokens and a trusted proxy it is the user of this machine, an admin."""
 
     def __init__(self, settings: ServeSettings) -> None:
         """Raises SettingsError where other machines could ask and nobody would have to log in."""
@@ -75,16 +75,16 @@ class Access:
 
     @property
     def needs_login(self) -> bool:
-        """Whether a request has to say who asks."""
+        """True if a request needs credentials."""
         return self._tokens is not None or self._settings.user_header is not None
 
     @property
     def has_tokens(self) -> bool:
-        """Whether one can log in with a token."""
+        """True if there are tokens to log in with."""
         return self._tokens is not None
 
     def login_of(self, headers: Mapping[str, str], cookies: Mapping[str, str], peer: str) -> Login:
-        """Who asks; `peer` is the address that the request came from. Raises NotLoggedIn."""
+        """The login of a request; `peer` is the address that it came from. Raises NotLoggedIn."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme:
             return self._by_token(token.strip() if scheme.lower() == "bearer" else "")
@@ -99,7 +99,7 @@ class Access:
         return self._login("local", {ANY_NAMESPACE: Role.ADMIN})
 
     def is_trusted_proxy(self, peer: str) -> bool:
-        """Whether the identity headers that come from this address are believed."""
+        """True if the identity headers from this address are trusted."""
         try:
             address = ipaddress.ip_address(peer)
         except ValueError:
@@ -134,7 +134,7 @@ def parse_grants(text: str) -> dict[str, Role]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """True if only this machine reaches the address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a cluster is doing: new, growing, steady, quiet, come back or dealt with."""
+"""The activity of a cluster: new, growing, steady, quiet, come back or dealt with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Numbers = NDArray[np.int64]
 def activities(
     status: Numbers, created_at: Numbers, last_seen_at: Numbers, week: Numbers, before: Numbers | None, now_ms: int
 ) -> Numbers:
-    """What clusters are doing at a time in ms, as places in `ACTIVITIES`, from columns (count,) of equal length.
+    """The activities of clusters at a time in ms, as indexes of `ACTIVITIES`, from columns (count,) of equal length.
 
     `status` are places in `STATUSES`, `week` and `before` the questions of the last seven days and of those before.
 
@@ -44,7 +44,7 @@ def activities(
 
 
 def activity_of(state: ClusterState, volume: Volume | None, now_ms: int) -> Activity | None:
-    """What a cluster is doing, as `activities`; None where it is growing or steady and last week is not known."""
+    """The activity of a cluster, as `activities`; None where it is growing or steady and last week is not known."""
 
     def column(number: int) -> Numbers:
         # A record's timestamp is any 64-bit number that its producer sent.
@@ -63,6 +63,6 @@ def activity_of(state: ClusterState, volume: Volume | None, now_ms: int) -> Acti
 
 
 def is_growing(week: Numbers, before: Numbers) -> NDArray[np.bool_]:
-    """Whether a week has so many more questions than the one before that chance does not explain it."""
+    """True if a week has so many more questions than the one before that chance does not explain it."""
     grows: NDArray[np.bool_] = (week > _GROWTH * before) & (week - before > _DEVIATIONS * np.sqrt(week + before))
     return grows

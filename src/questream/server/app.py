@@ -62,7 +62,7 @@ def build_app(services: Services, running: Callable[[], AbstractContextManager[N
 
 
 def _answer(request: Request, refused: Refused) -> Response:
-    """What was refused, in the form that the path is of."""
+    """A refusal as a page or as problem+json, by the path."""
     if request.url.path.startswith(("/api/", "/openapi.json", "/livez", "/readyz", "/static/")):
         return respond(refused)
     return pages.show_refusal(request, refused)
@@ -86,7 +86,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _what_is_wrong(one: dict[str, Any]) -> str:
-    """What pydantic says of a value, without the value."""
+    """The message of pydantic on a value, without the value."""
     if one["type"] == "union_tag_invalid":
         return f"{one['ctx']['discriminator']} is none of {one['ctx']['expected_tags']}"
     return str(one["msg"]).partition(",")[0]

@@ -1,4 +1,4 @@
-"""Where a question would go, with a model that is loaded once."""
+"""Answers which cluster a question would join, with a model that is loaded once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _MOST_SUGGESTIONS = 1000
 
 
 class Asking:
-    """Answers where texts would go. The model is loaded in the background, from `start` on. For any thread."""
+    """Answers which clusters texts would join. The model is loaded in the background from `start` on. Thread-safe."""
 
     def __init__(self, settings: Settings, store: Store, mirrors: Mirrors, levels: StandingLevels) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class Asking:
         self._loaded.set()
 
     def ask(self, namespace: str, text: str) -> tuple[Answer, Rules]:
-        """Where a text would go, and by which rules. Nothing is learned or counted.
+        """The cluster that a text would join, and the rules of that. Nothing is learned or counted.
 
         Raises Refused while model or centroids are being loaded, QuestreamError for a text that a worker would refuse
         and for a namespace of another model, and what the store raises.
@@ -85,7 +85,7 @@ class Asking:
             return answer, rules.in_force(mirror.rules)
 
     def near(self, namespace: str, text: str) -> Nearness:
-        """How near each cluster is to a text. Raises what `ask` raises."""
+        """The similarity of each cluster to a text. Raises what `ask` raises."""
         encoder = self._encoder_of(namespace)
         (vector,) = _Locked(encoder, self._device).encode([question_of(text, self._settings)])
         rules = rules_of(self._settings, encoder)
@@ -105,7 +105,7 @@ class Asking:
             return with_next_best(mirror, rules_of(self._settings, encoder), found)
 
     def chosen(self, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
-        """A question that is to stand for a cluster, as `chosen_question`, whose errors it raises. Needs no model."""
+        """A question that is to represent a cluster, as `chosen_question`, whose errors it raises. Needs no model."""
         return chosen_question(self._settings, namespace, question_id, text)
 
     def given(self, namespace: str, texts: Sequence[str], cluster_id: int | None) -> list[KnownQuestion]:
@@ -133,7 +133,7 @@ class Asking:
         return proposed_part(self._settings, self._store, namespace, cluster_id, self._locked(namespace))
 
     def nearer(self, namespace: str, cluster_id: int, found: Sequence[KnownQuestion]) -> list[KnownQuestion]:
-        """What a cluster keeps that is nearer to these questions than to the rest, as `kept_nearer`."""
+        """The kept members that are nearer to these questions than to the rest of a cluster, as `kept_nearer`."""
         return kept_nearer(self._settings, self._store, namespace, cluster_id, self._locked(namespace), found)
 
     def joined(self, namespace: str, cluster_id: int | None) -> Joined:
@@ -149,7 +149,7 @@ class Asking:
             return Joined(unknown=f"questions that joined since stay where they were decided: {refused.detail}")
 
     def effect_of_operation(self, namespace: str, proposed: ProposedOperation, most: int) -> OperationEffect:
-        """What an operation would do with the questions of its clusters, of the last `most` decisions too.
+        """The effect of an operation on the questions of its clusters, of the last `most` decisions too.
 
         Raises Refused where questions have to be scored, and the model is not there; KafkaUnavailable, KafkaRefused.
         """
@@ -204,7 +204,7 @@ class Asking:
         return largest_first(found.values(), _MOST_SUGGESTIONS)
 
     def plan_of(self, namespace: str, path: Path, given: Iterable[GivenIntent]) -> ImportPlan:
-        """What an import of intents would do; nothing is changed. `path` is where errors say that they stand.
+        """The plan of an import of intents; nothing is changed. `path` is the file that errors name.
 
         Raises Refused while the model is being loaded, QuestionFileError for an example, OperationRefused for too many.
         """
@@ -246,7 +246,7 @@ class Asking:
         return rules_in_use(whole, self._settings, {})
 
     def effect(self, namespace: str, states: Collection[ClusterState], values: Values) -> Effect:
-        """What rules would do to the clusters. Needs no model. Raises Refused while the centroids are being read."""
+        """The effect of rules on the clusters. Needs no model. Raises Refused while the centroids are being read."""
         now = self.rules(namespace)
         with self._mirrors.of(namespace) as mirror:
             then = now.in_force(NamespaceRules.of(mirror.rules.values() | values))

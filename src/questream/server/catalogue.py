@@ -52,7 +52,7 @@ Order = Sort | ServedSort
 
 @dataclass(frozen=True, slots=True)
 class Nearness:
-    """How near clusters are to a text, as similarities by their ids, both (count,), the ids in ascending order."""
+    """The similarities of clusters to a text by their ids, both (count,), the ids in ascending order."""
 
     ids: NDArray[np.int64]
     similarities: NDArray[np.float32]
@@ -60,7 +60,7 @@ class Nearness:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which clusters are asked for; `label` is an exact one, and empty for those without.
+    """A request for clusters; `label` is an exact one, and empty for clusters without a label.
 
     Each word of `text` is searched for in ids, labels and routes, and in names and representative questions if
     `in_questions`. With `near` those that are nearest come instead, `MOST_NEAR` on all pages. The activity of a
@@ -98,7 +98,7 @@ class Listing:
 
 
 class Catalogue:
-    """The live clusters of a namespace, without vectors; of two states of a cluster the later revision stands.
+    """The live clusters of a namespace, without vectors; of two states of a cluster the later revision counts.
 
     For any thread.
     """
@@ -129,7 +129,7 @@ class Catalogue:
 
     @property
     def questions(self) -> int:
-        """How many questions the clusters have, all together."""
+        """The number of questions of all clusters."""
         with self._guard:
             return int(self._columns[Sort.SIZE][: len(self._states)].sum())
 
@@ -203,8 +203,8 @@ class Catalogue:
     def name_of(self, state: ClusterState) -> str | None:
         """The name of a cluster, as `names.name_of`: what was found for a state is kept, since a page has hundreds."""
         known = self._shown.get(state.cluster_id)
-        stands = state.revision, self.vocabulary.stage
-        if known is not None and known[0] == stands:
+        version = state.revision, self.vocabulary.stage
+        if known is not None and known[0] == version:
             return known[1]
         name = name_of(state, self.vocabulary, self.made_name(state.cluster_id))
         with self._guard:
@@ -213,7 +213,7 @@ class Catalogue:
             if row is not None and self._states[row].revision == state.revision:
                 if len(self._shown) >= _MOST_NAMES_KEPT:
                     self._shown.clear()
-                self._shown[state.cluster_id] = stands, name
+                self._shown[state.cluster_id] = version, name
         return name
 
     def get(self, cluster_id: int) -> ClusterState | None:
@@ -223,7 +223,7 @@ class Catalogue:
             return None if row is None else self._states[row]
 
     def separations(self, cluster_ids: Iterable[int]) -> dict[int, tuple[tuple[str, ...], int]]:
-        """Those of the ones that live, and the number of the last operation that ruled each."""
+        """The live ones of these clusters, and the number of the last operation on each."""
         with self._guard:
             rows = {number: row for number in cluster_ids if (row := self._row_of.get(number)) is not None}
             states = {number: self._states[row] for number, row in rows.items()}
@@ -258,7 +258,7 @@ class Catalogue:
         return Clusters(states, ids, np.minimum(sizes, LARGEST_SIZE), labels)
 
     def _doing(self, query: Query) -> NDArray[np.int64]:
-        """What each cluster is doing, by row, as places in `ACTIVITIES`."""
+        """The activity of each cluster, by row, as indexes of `ACTIVITIES`."""
         count = len(self._states)
         columns = {name: column[:count] for name, column in self._columns.items()}
         week, before = np.zeros(count, np.int64), None
@@ -278,7 +278,7 @@ class Catalogue:
         return found[living], living
 
     def _last(self, cluster_id: int) -> int:
-        """What a cluster has become; of an alias that leads in a circle, any of them."""
+        """The survivor of a cluster; of an alias that leads in a circle, any of its clusters."""
         for _ in range(_MOST_MERGED_SHOWN):
             if cluster_id in self._row_of or cluster_id not in self._into:
                 break

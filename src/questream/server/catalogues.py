@@ -75,7 +75,7 @@ class Catalogues:
         return self._get(namespace, wait_seconds).catalogue
 
     def separations(self, namespace: str, cluster_ids: Collection[int]) -> dict[int, tuple[str, ...]]:
-        """Those of the ones that live, as people have decided by now. Raises as `get`.
+        """The live ones of these clusters, with the latest operations. Raises as `get`.
 
         What was decided elsewhere is in a catalogue only once it is published: the operations since are read, which are
         few, and not thousands of clusters.
@@ -136,7 +136,7 @@ class Catalogues:
                 kept.catalogue.put([state])
 
     def watches(self, namespace: str) -> bool:
-        """Whether anybody has asked for this namespace."""
+        """True if this namespace was requested before."""
         return namespace in self._kept or namespace in self._reading
 
     def read_anew(self) -> None:
@@ -208,7 +208,7 @@ class Catalogues:
             self._read_merged(namespace, kept.catalogue)
 
     def _read_merged(self, namespace: str, catalogue: Catalogue) -> None:
-        """Which clusters were merged into those that live: for people only, so that a failure is only logged."""
+        """The clusters that were merged into live ones: only for display, so that a failure is only logged."""
         try:
             whole = self._store.namespace_state(namespace)
             dead = [] if whole is None else catalogue.missing(whole.next_cluster, _MOST_DEAD_IDS)

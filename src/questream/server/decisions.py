@@ -30,7 +30,7 @@ Decision = dict[str, Any]
 
 @dataclass(eq=False)
 class Subscription:
-    """What somebody looks at: decisions of one namespace, and how many were left out since the last one."""
+    """A subscription to decisions of one namespace, with the number left out since the last one."""
 
     namespace: str
     reads_texts: bool
@@ -65,7 +65,7 @@ class Decisions:
 
     @asynccontextmanager
     async def subscribe(self, namespace: str, reads_texts: bool) -> AsyncIterator[Subscription]:
-        """What comes from now on."""
+        """The decisions from now on."""
         subscription = Subscription(namespace, reads_texts, asyncio.get_running_loop())
         with self._guard:
             self._subscriptions.add(subscription)

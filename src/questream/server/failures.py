@@ -57,7 +57,7 @@ class _Failure:
 
 
 class Failures:
-    """What could not be read, by what it is of; the last 64. For any thread.
+    """The last 64 failures of reads, by what was read. For any thread.
 
     It is left alone for a second, after the next failure for twice as long, ten seconds at most: of many requests one
     asks a store that does not answer.

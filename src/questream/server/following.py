@@ -25,7 +25,7 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class Follower:
     """Hands each record of a topic to `take`, in a thread of its own, until it is closed.
 
-    `on_start` is called whenever it stands at the topic's end, before the first record: what came before was missed.
+    `on_start` is called whenever it begins at the topic's end, before the first record: earlier records were missed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Follower:
 
     @property
     def is_following(self) -> bool:
-        """Whether records arrive as they are published."""
+        """True if records arrive as they are published."""
         return self._following.is_set()
 
     def wait_until_following(self, seconds: float) -> None:
@@ -94,7 +94,7 @@ class Follower:
 
 
 def take_states(catalogues: Catalogues) -> Callable[[Message], None]:
-    """What keeps catalogues up to the records of the cluster topic."""
+    """Keeps catalogues up to date with the records of the cluster topic."""
 
     def take(message: Message) -> None:
         key = message.key or b""

@@ -35,11 +35,11 @@ class LetterBox:
         self._letters = Snapshot("the dead letters", self._read, _MAX_AGE_SECONDS)
 
     def letters(self) -> Found[Letters]:
-        """What is there. Raises Refused while it is being read, KafkaUnavailable, KafkaRefused."""
+        """The dead letters. Raises Refused while they are being read, KafkaUnavailable, KafkaRefused."""
         return self._letters.get()
 
     def count(self, reason: str | None) -> ReplayCount:
-        """What a replay would send."""
+        """The dead letters that a replay would send."""
         return count_replayable(self._settings, reason)
 
     def replay(self, reason: str | None) -> ReplayCount:

@@ -32,7 +32,7 @@ _NONE = _Kept(StoredLevels(), Places.of(Levels()))
 
 @dataclass(slots=True)
 class _Namespace:
-    """What was read of a namespace last. Whoever needs what is being read waits for it."""
+    """The levels of a namespace that were read last. A caller waits while they are being read."""
 
     kept: _Kept = _NONE
     reading: threading.Lock = field(default_factory=threading.Lock)
@@ -79,7 +79,7 @@ class StandingLevels:
         return self._current(namespace).stored
 
     def within(self, namespace: str, cluster_id: int) -> Within | None:
-        """What a cluster is in, None where that is not known; as decisions have it, once the centroids are read."""
+        """Intent and topic of a cluster, None where unknown; as decisions have them, once the centroids are read."""
         kept = self._current(namespace)
         if not kept.stored.version:
             return None
@@ -120,7 +120,7 @@ class StandingLevels:
             return known.kept
 
     def _version(self, namespace: str) -> int:
-        """That of the levels in the store, 0 for none."""
+        """The version of the levels in the store, 0 for none."""
         mark = self._store.levels_marks([namespace]).get(namespace)
         return 0 if mark is None else mark.version
 
@@ -133,7 +133,7 @@ class StandingLevels:
             return known
 
     def _place(self, namespace: str, kept: _Kept, new: Iterable[int]) -> dict[int, Node]:
-        """Where these new clusters are, as far as they are near to others."""
+        """The intents and topics of these new clusters, as far as they are near to others."""
         levels, placed = kept.stored.levels, kept.placed
         missing = [number for number in new if number not in placed]
         if missing:

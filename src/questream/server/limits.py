@@ -1,4 +1,4 @@
-"""How much may be asked: requests of a login in a minute, and bytes of a request's body."""
+"""Limits of requests: their number for a login in a minute, and the bytes of a body."""
 
 from __future__ import annotations
 

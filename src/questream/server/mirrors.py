@@ -85,7 +85,7 @@ class Mirrors:
             kept.read.set()
 
     def _is_brought_up(self, namespace: str, mirror: Mirror) -> bool:
-        """Whether the log reaches back to where the mirror stands; then the mirror follows it."""
+        """Follow the log from the mirror's position on; false if the log no longer reaches back to it."""
         try:
             tail = self._store.tail(namespace, mirror.store_epoch, mirror.seq)
         except RecoveryNeeded:

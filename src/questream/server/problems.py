@@ -1,4 +1,4 @@
-"""What went wrong, as problem+json (RFC 9457): a status, what is wrong, and what to do about it."""
+"""Errors as problem+json (RFC 9457): a status, the fault and the remedy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ STATUSES: dict[type[QuestreamError], HTTPStatus] = {
 
 
 class Problem(BaseModel):
-    """What is wrong, and what to do about it."""
+    """A fault and its remedy."""
 
     type: str = "about:blank"
     title: str

@@ -1,4 +1,4 @@
-"""What holds for every request before a route sees it: headers of answers, size of bodies, no page of elsewhere."""
+"""The protection of every request before its route: headers of answers, size of bodies, no foreign pages."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Protection:
 
 
 def comes_from_elsewhere(headers: Headers) -> bool:
-    """Whether a page of another site sent this: a browser says so, and with a token nothing goes by itself."""
+    """True if a page of another site sent this: a browser says so; a token is never sent by itself."""
     if "authorization" in headers:
         return False
     site = headers.get("sec-fetch-site")

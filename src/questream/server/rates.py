@@ -1,4 +1,4 @@
-"""How many records a second a topic gets, counted as they arrive here."""
+"""The rate of a topic in records a second, counted as they arrive here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What workers publish: decisions, and dead letters."""
+    """The rates of the workers' decisions and dead letters."""
 
     decided: Rate
     dead_letters: Rate

@@ -1,4 +1,4 @@
-"""What the routes work with, and the checks that all of them share."""
+"""The services of the routes, and the checks that all of them share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NAMESPACE = re.compile(NAMESPACE_PATTERN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What a server works with."""
+    """The services of a server."""
 
     settings: Settings
     store: Store
@@ -65,7 +65,7 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """Those of the server that answers."""
+    """The services of the server that answers."""
     services: Services = request.app.state.services
     return services
 
@@ -74,7 +74,7 @@ Serving = Annotated[Services, Depends(services_of)]
 
 
 def login_of(request: Request) -> Login:
-    """Who asks. Raises Refused for one who is not known, or asks too often."""
+    """The login of a request. Raises Refused for an unknown login, and for one over its limit of requests."""
     services = services_of(request)
     peer = request.client.host if request.client else ""
     try:
@@ -123,7 +123,7 @@ class Scope:
 
     @property
     def reads_texts(self) -> bool:
-        """Whether texts of questions are shown."""
+        """True if texts of questions are shown."""
         return self.login.reads_texts(self.namespace)
 
     def name_of(self, state: ClusterState) -> str | None:
@@ -143,7 +143,7 @@ class Scope:
         return self.services.volumes.of(self.namespace, ids)
 
     def activity_of(self, state: ClusterState, volume: Volume | None) -> Activity | None:
-        """What a cluster is doing now."""
+        """The present activity of a cluster."""
         return activity_of(state, volume, self.now_ms)
 
     @property

@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Found(NamedTuple, Generic[T]):
-    """What was found out, and when, in ms since the epoch."""
+    """A result and its time, in ms since the epoch."""
 
     value: T
     at: int
 
 
 class Snapshot(Generic[T]):
-    """What `find_out` returns, asked again once it is older than that. For any thread; it is asked by one at a time.
+    """The result of `find_out`, computed again once it is older than that. For any thread; one computes at a time.
 
     What it raises is raised again for a while, before another call.
     """
@@ -41,7 +41,7 @@ class Snapshot(Generic[T]):
         self._done: threading.Event | None = None
 
     def get(self, wait_seconds: float = 3.0) -> Found[T]:
-        """What was found out last, while the next is found out in the background.
+        """The last result, while the next is computed in the background.
 
         Raises Refused where that takes longer and nothing is known, and what `find_out` raised last.
         """

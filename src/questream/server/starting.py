@@ -64,7 +64,7 @@ def build(settings: Settings) -> FastAPI:
 
 
 def open_services(settings: Settings, access: Access) -> tuple[Services, Callable[[], AbstractContextManager[None]]]:
-    """What a server of this stream works with, and what holds the work in the background while it serves."""
+    """The services of a server of this stream, and the context of its background work while it serves."""
     store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
     catalogues = Catalogues(store, lambda: states.is_following)
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
@@ -147,7 +147,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
 
 
 def config_of(app: FastAPI, host: str, port: int) -> uvicorn.Config:
-    """How connections are served: so many at most, and none for ever."""
+    """The limits of connections: their number and their time."""
     return uvicorn.Config(
         app,
         host,

@@ -1,4 +1,4 @@
-"""How the stream is: what its group has still to read, and what the doctor finds."""
+"""The health of the stream: the lag of its group, and the doctor's findings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from questream.tools.doctor import Finding, diagnose
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """A partition of the input topic: where it ends, and where the workers' group stands, None before it began."""
+    """A partition of the input topic: its end, and the offset that the group committed, None before the first."""
 
     partition: int
     end: int

@@ -1,4 +1,4 @@
-"""What may be suggested: to merge two clusters, to name one, or to split it."""
+"""Suggestions: to merge two clusters, to name one, or to split it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Suggesting:
         return [one for one in self._splits.get(namespace) if stands(one.state)][:most]
 
     def _stands(self, namespace: str) -> Callable[[ClusterState], bool]:
-        """Whether a cluster is there, and people have decided nothing else of it since."""
+        """A test for states: true if the cluster still exists and no later operation changed its ruling."""
         catalogue = self._catalogues.get(namespace)
 
         def stands(then: ClusterState) -> bool:
@@ -90,7 +90,7 @@ class Suggesting:
 
 
 class _Kept(Generic[T]):
-    """What was found out of each of 64 namespaces, ten minutes ago at most. For any thread."""
+    """The findings on each of 64 namespaces, ten minutes old at most. For any thread."""
 
     def __init__(self, what: str, find_out: Callable[[str], T]) -> None:
         self._what = what
@@ -99,7 +99,7 @@ class _Kept(Generic[T]):
         self._found: OrderedDict[str, Snapshot[T]] = OrderedDict()
 
     def get(self, namespace: str) -> T:
-        """That of a namespace. Raises Refused while it is being found out, and what that raises."""
+        """The finding on a namespace. Raises Refused while it is being computed, and the errors of that."""
         with self._guard:
             found = self._found.pop(namespace, None)
             if found is None:

@@ -26,7 +26,7 @@ _PREFIX = "qs_"
 
 
 class Token(BaseModel):
-    """What is known of a token; the token itself is not."""
+    """A token's login and hash; the token itself is not kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -49,7 +49,7 @@ class TokenFile:
         self._read()
 
     def find(self, token: str) -> Token | None:
-        """What the file knows of a token, or None. What it held before stands where it cannot be read now."""
+        """The entry of a token, or None. A file that cannot be read now leaves the former entries in force."""
         with self._guard:
             try:
                 self._read()

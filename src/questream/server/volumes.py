@@ -1,4 +1,4 @@
-"""How many questions each cluster had in the last two weeks, counted from the newest decisions of the output topic."""
+"""The questions of each cluster in the last two weeks, counted from the newest decisions of the output topic."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Volume:
 
     @property
     def doubtful_share(self) -> float | None:
-        """How many of its questions joined at a close call, in [0, 1]; None where it had none."""
+        """The share of its questions that joined at a close call, in [0, 1]; None where it had none."""
         total = sum(self.days)
         return self.doubtful / total if total else None
 
     def day_of(self, time_ms: int) -> int | None:
-        """Which of the days a time is in, None where it is in none of them."""
+        """The index of the day that a time is in, None where it is in none of them."""
         ago = (self.ends_at - 1 - time_ms) // _DAY_MS
         return DAYS - 1 - ago if 0 <= ago < DAYS else None
 
@@ -140,7 +140,7 @@ class Volumes:
                 self._counts[row, slot % _SLOTS, : 1 + is_close] += 1
 
     def of(self, namespace: str, cluster_ids: Iterable[int]) -> Volume | None:
-        """The questions of a cluster, which stands for all these ids; None while the topic is being read."""
+        """The questions of a cluster, under all these ids; None while the topic is being read."""
         if not self._is_read:
             return None
         now_ms = self._now_ms()
@@ -167,7 +167,7 @@ class Volumes:
         return Weeks(ids, week, before if self._known_days() == DAYS else None)
 
     def _slots(self) -> NDArray[np.int64]:
-        """Where the slots of two weeks stand, the oldest first."""
+        """The indexes of the slots of two weeks, the oldest first."""
         slots: NDArray[np.int64] = np.arange(self._newest - _SLOTS + 1, self._newest + 1) % _SLOTS
         return slots
 

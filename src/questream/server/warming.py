@@ -1,4 +1,4 @@
-"""What the first pages need, made ready from the start on, so that no request has to wait for it."""
+"""Preloads the data of the first pages at the start, so that no request has to wait for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Warming:
 
     @property
     def is_done(self) -> bool:
-        """Whether all steps were taken."""
+        """True if all steps were taken."""
         return self._done.is_set()
 
     def _run(self) -> None:

@@ -1,1 +1,1 @@
-"""What operators do, as Python that the command line calls."""
+"""The tools of operators as Python functions, which the command line calls."""

@@ -1,4 +1,4 @@
-"""Where a question would go in a running stream, asked of its store with the stream's own model."""
+"""Ask the store of a running stream, with the stream's own model, which cluster a question would join."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from questream.store.redis.store import open_store
 
 
 def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
-    """Where `text` would go if it came now to the namespace, by default that of the settings. Nothing is learned.
+    """The cluster that `text` would join now in the namespace, by default that of the settings. Nothing is learned.
 
     Raises QuestreamError if a worker would dead-letter the text, if the namespace is not there or was built with a
     model that the settings do not name; ModelError; what the store raises.

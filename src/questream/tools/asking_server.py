@@ -1,4 +1,4 @@
-"""Where a question would go, asked of a running `questream serve`."""
+"""Ask a running `questream serve` which cluster a question would join."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_TOKEN_BYTES = 4096
 
 
 def ask_server(server: str, namespace: str, text: str, token_file: Path | None = None) -> dict[str, Any]:
-    """What the server answers to `POST .../assign`. Raises QuestreamError where it does not, with its own words."""
+    """The server's answer to `POST .../assign`. Raises QuestreamError with the server's message where it refuses."""
     if urlsplit(server).scheme not in ("http", "https"):
         raise QuestreamError("the server's address is not one of http or https", "such as http://127.0.0.1:8464")
     url = f"{server.rstrip('/')}/api/v1/namespaces/{quote(namespace, safe='')}/assign"
@@ -51,7 +51,7 @@ def _login(token_file: Path | None) -> dict[str, str]:
 
 def _refusal(error: urllib.error.HTTPError) -> QuestreamError:
     try:
-        told = json.loads(error.read(_MOST_BYTES))
-        return QuestreamError(f"the server answers {error.code}: {told['detail']}", told.get("remedy"))
+        problem = json.loads(error.read(_MOST_BYTES))
+        return QuestreamError(f"the server answers {error.code}: {problem['detail']}", problem.get("remedy"))
     except (OSError, ValueError, KeyError, TypeError):
         return QuestreamError(f"the server answers {error.code}")

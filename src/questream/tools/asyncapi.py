@@ -26,7 +26,7 @@ class _Message(NamedTuple):
 
 
 class _Channel(NamedTuple):
-    """What a topic is for, and who of questream's processes does what with it."""
+    """The purpose of a topic, and which of questream's processes read and write it."""
 
     summary: str
     messages: tuple[_Message, ...]

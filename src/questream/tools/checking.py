@@ -1,4 +1,4 @@
-"""What is wrong with the labels of a namespace: names that overlap, that nobody asks for, and that are missing."""
+"""Problems of the labels of a namespace: labels that overlap, that are unused, and that are missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_labels(
     before_ms: int,
     labelled: Container[int] = (),
 ) -> list[Finding]:
-    """What to look at: overlaps first, then labels without a question since `before_ms`, then missing ones.
+    """The findings: overlaps first, then labels without a question since `before_ms`, then missing ones.
 
     Labels overlap where clusters that have them are near enough to merge. A label is missing where a cluster has at
     least as many questions as half of those that have one, and three; not where people dismissed that, nor where its
@@ -53,7 +53,7 @@ def check_labels(
 
 
 def as_document(finding: Finding) -> dict[str, Any]:
-    """A finding as JSON tells it."""
+    """A finding as a JSON document."""
     return {
         "finding": finding.kind,
         "labels": list(dict.fromkeys(state.label for state in finding.clusters if state.label)),

@@ -41,12 +41,12 @@ def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]
 
 
 def is_live(chain: Sequence[ClusterState]) -> bool:
-    """Whether a chain of `follow_aliases` leads to a cluster that lives."""
+    """True if a chain of `follow_aliases` leads to a live cluster."""
     return bool(chain) and chain[-1].merged_into is None and chain[-1].event != "retired"
 
 
 def as_document(state: ClusterState) -> dict[str, Any]:
-    """A cluster as JSON tells it, without its vector."""
+    """A cluster as a JSON document, without its vector."""
     return {
         "cluster_id": format_cluster_id(state.cluster_id),
         "namespace": state.namespace,

@@ -71,7 +71,7 @@ class Clusters:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where clusters are: by their ids, in ascending order, the numbers of intent and topic of each, all (n,).
+    """The intents and topics of clusters: by ids in ascending order, the numbers of intent and topic of each, all (n,).
 
     `nodes` are the intents and the topics by these numbers; what stands alone on a level is the node of the level below
     there, too. `numbers_of` are the numbers by these nodes.
@@ -116,7 +116,7 @@ class Places:
         return self._with(paths) if paths else self
 
     def rows(self, ids: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-        """Where these clusters stand among `ids`, and whether they do, both (m,)."""
+        """The positions of these clusters in `ids`, and a mask of those that are there, both (m,)."""
         if not len(self.ids):
             return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
         at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
@@ -170,12 +170,12 @@ class Community:
 
     @property
     def title(self) -> str | None:
-        """What it is shown by where people named it or its clusters: its own label, or the only one of these."""
+        """Its display name where people named it or its clusters: its own label, or the only one of these."""
         return title(self.naming, self.labels)
 
 
 def title(naming: Naming, labels: Sequence[str]) -> str | None:
-    """What is named so is shown by where its clusters have these labels: its own label, or the only one of these."""
+    """The display name of a naming whose clusters have these labels: its own label, or the only one of these."""
     return naming[0] or (labels[0] if len(labels) == 1 else None)
 
 
@@ -196,7 +196,7 @@ class _Column:
         return cls(number_of, sizes, oldest)
 
     def __contains__(self, number: int) -> bool:
-        """Whether there is a cluster in it."""
+        """True if it has a cluster."""
         return bool(number < len(self.oldest) and self.oldest[number] < _NEVER)
 
     def first(self, numbers: Numbers) -> Numbers:
@@ -218,11 +218,11 @@ class Communities:
         self._columns = {level: _Column.of(self._numbers(at), clusters) for at, level in enumerate(_LEVELS)}
 
     def count(self, level: Level) -> int:
-        """How many there are."""
+        """The number of communities."""
         return int(np.count_nonzero(self._columns[level].oldest < _NEVER))
 
     def of(self, level: Level) -> Sequence[Community]:
-        """Those of a level, the largest first, each made when it is looked at."""
+        """The communities of a level, the largest first, each built when it is accessed."""
         column = self._columns[level]
         return Lazy(column.first(column.number_of), lambda number: self._made(level, number))
 
@@ -251,7 +251,7 @@ class Communities:
         return nodes[number] if number < len(nodes) else leaf(int(self._clusters.ids[number - len(nodes)]))
 
     def _made(self, level: Level, number: int, among: Numbers | None = None) -> Community:
-        """The one of this number, whose clusters are all in the rows `among`: what it is part of, or None for all."""
+        """The community of this number; `among` are the rows of the community around it, None for all rows."""
         clusters, number_of = self._clusters, self._columns[level].number_of
         rows = np.flatnonzero(number_of == number) if among is None else among[number_of[among] == number]
         rows = rows[np.lexsort((clusters.ids[rows], -clusters.sizes[rows]))]

@@ -32,7 +32,7 @@ def dead_letters(settings: Settings, reason: str | None = None) -> Iterator[tupl
 
 
 def count_replayable(settings: Settings, reason: str | None = None) -> ReplayCount:
-    """What `replay` would send, and leave; nothing is sent."""
+    """The dead letters that `replay` would send, and leave; nothing is sent."""
     kafka, count = settings.kafka, ReplayCount()
     with (
         open_reader(settings, group_id=replay_group(kafka.group_id)) as consumer,

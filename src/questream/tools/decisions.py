@@ -1,4 +1,4 @@
-"""What people decide of clusters, for commands and servers: committed, or only shown; errors say what to do."""
+"""Operations on clusters for commands and servers: committed or only shown; errors have remedies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decide(decisions: Decisions, namespace: str, propose: Propose) -> Operation:
 
 
 def preview(decisions: Decisions, namespace: str, propose: Propose) -> ProposedOperation:
-    """What the operation would change. Raises as `decide`."""
+    """The operation that would be committed. Raises as `decide`."""
     try:
         return decisions.preview(propose)
     except KeyError as error:
@@ -44,14 +44,14 @@ def preview(decisions: Decisions, namespace: str, propose: Propose) -> ProposedO
 
 
 def label(store: Store, namespace: str, cluster_id: int, label: str | None, route: str | None, by: By) -> ClusterState:
-    """Name a cluster and set its route; None leaves one as it is, "" removes it. Raises as `decide`."""
+    """Name a cluster and set its route; None leaves one unchanged, "" removes it. Raises as `decide`."""
     decisions = Decisions(store, namespace, by)
     decide(decisions, namespace, decisions.label(cluster_id, label, route))
     return lineage(store, namespace, cluster_id)[-1]
 
 
 def reviewed(store: Store, namespace: str, path: Path, by: By) -> tuple[Decisions, Propose]:
-    """The one operation that names the clusters as a file says, which is read by now; `Decisions.label_all`."""
+    """The one operation that names the clusters by the rows of a file that was read; `Decisions.label_all`."""
     decisions = Decisions(store, namespace, by)
     return decisions, decisions.label_all(read_namings(path, namespace))
 
@@ -83,7 +83,7 @@ def history_of_level(store: Store, namespace: str, limit: int, name: str) -> lis
 
 
 def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
-    """An operation as JSON tells it; one that is only proposed has no number and no time."""
+    """An operation as a JSON document; one that is only proposed has no number and no time."""
     done = operation if isinstance(operation, Operation) else None
     namings = namings_of(operation)
     return {
@@ -106,12 +106,12 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
 
 
 def namings_of(operation: Operation | ProposedOperation) -> LevelsChange | None:
-    """What an operation changes of the names of intents and topics, if anything."""
+    """The changes of an operation to intents and topics, if any."""
     return operation.levels.change if isinstance(operation.levels, ProposedLevels) else operation.levels
 
 
 def ruling_document(ruling: Ruling) -> dict[str, Any]:
-    """What people decided of a cluster as JSON tells it; exemplars by their names."""
+    """The ruling of a cluster as a JSON document; exemplars by their names."""
     return {
         "label": ruling.label,
         "route": ruling.route,

@@ -38,7 +38,7 @@ class Events:
         self._detectors: dict[str, Detector] = {}
 
     def past(self) -> Iterator[NamespaceEvent]:
-        """What happened up to where the topic ends now, in the order of time.
+        """The events up to the present end of the topic, in the order of time.
 
         Raises KafkaUnavailable or KafkaRefused.
         """
@@ -47,7 +47,7 @@ class Events:
             yield from self._see(one)
 
     def coming(self) -> Iterator[NamespaceEvent]:
-        """What happens after the past was read, as it comes, without end. Raises as `past`."""
+        """The events after the past was read, as they come, without end. Raises as `past`."""
         for one in self._counted(follow(self._consumer)):
             yield from self._see(one)
 

@@ -31,7 +31,7 @@ from questream.tools.questions import Encodes
 
 
 def plan_of_file(settings: Settings, namespace: str | None, path: Path) -> tuple[RedisStore, str, ImportPlan]:
-    """What an import of a file would do, by the model of the settings; a namespace that is not there is opened.
+    """The plan of an import of a file, by the model of the settings; a namespace that does not exist is opened.
 
     Raises QuestionFileError for the file, QuestreamError for a namespace of another model or one that may not begin,
     and what store, topics and model raise.
@@ -68,7 +68,7 @@ def _plan(
 
 
 def as_document(plan: ImportPlan, operations: Sequence[Operation]) -> dict[str, Any]:
-    """An import as JSON tells it; `operations` is empty where it was only looked at, or nothing changed."""
+    """An import as a JSON document; `operations` is empty for a dry run, or where nothing changed."""
     return {
         "operations": [one.number for one in operations],
         "intents": [
@@ -95,7 +95,7 @@ def as_document(plan: ImportPlan, operations: Sequence[Operation]) -> dict[str, 
 
 
 def change_of(intent: PlannedIntent) -> str:
-    """What an import does for an intent, in a word."""
+    """The effect of an import on an intent, in a word."""
     if not intent.is_changed:
         return "none"
     return "new" if intent.is_new else "changed"

@@ -59,7 +59,7 @@ def find_intents(
 
 
 def as_document(intent: Intent) -> dict[str, Any]:
-    """An intent as JSON tells it; it and its topic have ids where a worker has found them, null before."""
+    """An intent as a JSON document; it and its topic have ids where a worker has found them, null before."""
     first = intent.clusters[0]
     _, intent_id, topic_id = intent.path or (None, None, None)
     return {

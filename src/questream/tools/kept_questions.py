@@ -89,7 +89,7 @@ class KeptQuestions:
                 raise
 
     def close(self) -> None:
-        """What it reads with is closed."""
+        """Close the clients for Kafka."""
         with self._guard:
             self._lookup = None
             self._opened.close()

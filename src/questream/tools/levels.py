@@ -20,7 +20,7 @@ StatesOf = Callable[[Sequence[int]], Iterable[ClusterState]]
 
 
 def read_communities(store: Store, namespace: str) -> Communities:
-    """Those of a namespace, with new clusters where those near to them are.
+    """The levels of a namespace, with new clusters beside the clusters near to them.
 
     Raises QuestreamError where no worker has found any.
     """
@@ -35,7 +35,7 @@ def read_communities(store: Store, namespace: str) -> Communities:
 
 
 def read_within(store: Store, namespace: str, cluster_id: int) -> Within | None:
-    """What a cluster is in, None where that is not known."""
+    """The intent and topic of a cluster, None where they are not known."""
     stored = store.levels(namespace)
     if stored.knows(cluster_id):
         return stored.within(stored.levels.path(cluster_id))
@@ -45,7 +45,7 @@ def read_within(store: Store, namespace: str, cluster_id: int) -> Within | None:
 def title_of(
     node: Node, stored: StoredLevels, states_of: StatesOf, name: Callable[[ClusterState], str | None]
 ) -> str | None:
-    """What an intent or topic is shown by, as in a list of its level: clusters that are new since are left out.
+    """The title of an intent or topic, as in a list of its level, without clusters that are newer than the levels.
 
     `name` names a cluster. None where none of its clusters is there any more.
     """
@@ -59,7 +59,7 @@ def title_of(
 
 
 def within_document(within: Within | None) -> dict[str, Any]:
-    """Where a cluster is, as JSON tells it: its path as a decision has it, null where it is not known.
+    """The place of a cluster as a JSON document: its path as a decision has it, null where it is not known.
 
     `inherited` is the label and the route that its questions have where it has none itself; `levels` are the intent and
     the topic that it is in, with what people named these.
@@ -79,9 +79,9 @@ def _named_document(node: Node, naming: Naming) -> dict[str, Any]:
 
 
 def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:
-    """An intent or topic as JSON tells it: its name is its label, else that of its largest cluster, as its question is.
+    """An intent or topic as a JSON document: name and question are its own, else those of its largest cluster.
 
-    Label and route are its own, or else those of its topic; `named` tells its own.
+    Label and route are its own, or else those of its topic; `named`: it has a label or route of its own.
     """
     first = one.clusters[0]
     return {

@@ -28,7 +28,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Which clusters are asked for: those with each word of `search` in their id, label, route, name or question.
+    """A request for clusters: those with each word of `search` in their id, label, route, name or question.
 
     `seen_since` in ms since the epoch: only those that a question joined at that time or later. `page` counts from 1.
     """
@@ -61,7 +61,7 @@ def list_clusters(
 
 
 def questions_per_day(state: ClusterState) -> float:
-    """How fast a cluster grew, from its first question to its last; of less than a day, what it has."""
+    """The questions per day of a cluster, from its first question to its last; of less than a day, its size."""
     return state.size / max(1.0, (state.last_seen_at - state.created_at) / _DAY_MS)
 
 

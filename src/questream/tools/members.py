@@ -23,7 +23,7 @@ WHOLE_TOPIC = 2**62
 
 
 class First(StrEnum):
-    """Which members come first: the most alike, those decided last, or those that just about joined."""
+    """The order of members: the most alike, the newest, or the least alike first."""
 
     TYPICAL = "typical"
     NEWEST = "newest"
@@ -47,7 +47,7 @@ class Members:
     """Finds the members of clusters of a namespace.
 
     Of each partition of the output topic the `newest` decisions are looked at. An id that was merged away stands for
-    what survived it. A question is told once, however often its decision was published. Each call may raise
+    its survivor. A question is returned once, however often its decision was published. Each call may raise
     KafkaUnavailable, KafkaRefused and what the store raises.
     """
 
@@ -69,11 +69,11 @@ class Members:
 
     def all(self, cluster_id: int, search: str = "") -> Iterator[Member]:
         """All members with `search` in their text, as they stand in the output topic."""
-        told: set[Place] = set()
+        seen: set[Place] = set()
         with DecidedTopics(self._settings, self._namespace, self._newest) as topics:
             for members in self._walk(topics, cluster_id, search):
-                new = [one.published for one in members if one.published.place not in told]
-                told.update(one.place for one in new)
+                new = [one.published for one in members if one.published.place not in seen]
+                seen.update(one.place for one in new)
                 yield from _with_questions(topics, new)
 
     def _walk(self, topics: DecidedTopics, cluster_id: int, search: str) -> Iterator[list[Member]]:
@@ -93,7 +93,7 @@ class Members:
 
 
 def as_document(member: Member) -> dict[str, Any]:
-    """A member as JSON tells it: the cluster is the one that the decision named, or that keeps a reference to it."""
+    """A member as a JSON document: its cluster is the one that the decision named, or that keeps a reference to it."""
     published, question = member.published, member.question
     return {
         "cluster_id": format_cluster_id(published.cluster_id),

@@ -27,10 +27,10 @@ _FOLLOW_STORE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the switch would bring.
+    """The effect of the switch to the new model.
 
     `unread` are clusters with no question left to read, `verdicts` the new model's about live questions, `merges` pairs
-    of clusters that would become one, `splits` clusters that hold what the new model tells apart, with the score of
+    of clusters that would become one, `splits` clusters whose members the new model separates, with the score of
     their members, loosest first.
     """
 
@@ -42,7 +42,7 @@ class Outlook:
 
     @property
     def compared(self) -> int:
-        """How many live questions both models have decided."""
+        """The number of live questions that both models have decided."""
         return self.verdicts.total()
 
     @property
@@ -96,7 +96,7 @@ class Migration:
 
     @property
     def is_known_to_workers(self) -> bool:
-        """Whether workers with the same settings have the new model."""
+        """True if workers with the same settings have the new model."""
         return self._known(self.encoder.name, self.encoder.revision) is not None
 
     @property
@@ -107,7 +107,7 @@ class Migration:
 
     @property
     def reads_topics(self) -> bool:
-        """Whether it reads the topics; without them there is no live question to compare the models on."""
+        """True if it reads the topics; without them there is no live question to compare the models on."""
         return self._topics is not None
 
     def rebuild(self, members: int) -> list[int]:
@@ -117,7 +117,7 @@ class Migration:
         return self._rebuilding.complete(list(self._store.summaries(self.namespace)))
 
     def compare(self, questions: int, seconds: float) -> Counter[Verdict]:
-        """What the new model says to so many live questions, for so long at most, while the old one decides them."""
+        """The new model's verdicts on so many live questions, for so long at most, while the old one decides them."""
         verdicts: Counter[Verdict] = Counter()
         deadline, next_follow = time.monotonic() + seconds, 0.0
         while verdicts.total() < questions and time.monotonic() < deadline:
@@ -128,13 +128,13 @@ class Migration:
         return verdicts
 
     def outlook(self, unread: list[int], verdicts: Counter[Verdict]) -> Outlook:
-        """What a switch now would bring, with the answers of `rebuild` and `compare`."""
+        """The effect of a switch now, with the answers of `rebuild` and `compare`."""
         centroids = self._rebuilding.centroids
         merges = [(merge.survivor, merge.loser) for merge in centroids.merges()]
         return Outlook(len(centroids), unread, verdicts, merges, centroids.loose())
 
     def states(self, cluster_ids: list[int]) -> dict[int, ClusterState]:
-        """Those of the clusters that are there, by id."""
+        """The clusters that exist, by id."""
         return {state.cluster_id: state for state in self._store.states(self.namespace, cluster_ids)}
 
     def switch(self, *, retire_unread: bool) -> Moved:
@@ -159,7 +159,7 @@ def _model_to(model: ModelSettings, to: str, revision: str | None) -> ModelSetti
 
 
 def _is(model: ModelSettings | None, name: str, revision: str) -> bool:
-    """Whether these settings lead to that model; of one on the hub, which is not asked, by its name alone."""
+    """True if these settings lead to that model; a model on the hub is compared by its name alone."""
     if model is None or not Path(model.name).is_dir():
         return model is not None and model.name == name
     files = locate_model(model)

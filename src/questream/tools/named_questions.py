@@ -1,4 +1,4 @@
-"""What people decide of questions that they name, for commands and servers: what was done before is not looked up."""
+"""Operations on questions by their ids, for commands and servers; an operation done before is not looked up again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QuestionOp = Literal["reject", "move", "split"]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Questions by the ids of their decisions and as texts, and what is decided of them.
+    """Questions by the ids of their decisions and as texts, and the operation on them.
 
     `cluster_id` is the cluster of the texts, None for the one that each would join now; of a split, the one that is
     split: by the part that it proposes where nothing is named, and with those that it keeps and that are nearer to the
@@ -40,7 +40,7 @@ class Named:
 
     @property
     def is_proposed(self) -> bool:
-        """Whether the questions are those that the cluster proposes."""
+        """True if the questions are those that the cluster proposes."""
         return not self.question_ids and not self.texts
 
     def proposed(self, decisions: Decisions, find: Callable[[], Sequence[KnownQuestion]]) -> Propose:
@@ -57,7 +57,7 @@ class Named:
 
 
 class Finds(Protocol):
-    """What finds questions: a command, which loads a model for that, or a server, which has one."""
+    """Finds questions: a command, which loads a model for that, or a server, which has one."""
 
     def known(self, namespace: str, question_ids: Sequence[str]) -> list[KnownQuestion]:
         """The questions of these ids; with the clusters that would take them."""
@@ -72,7 +72,7 @@ class Finds(Protocol):
         ...
 
     def nearer(self, namespace: str, cluster_id: int, found: Sequence[KnownQuestion]) -> list[KnownQuestion]:
-        """What a cluster keeps that is nearer to these questions than to the rest, as `kept_nearer`."""
+        """The kept members that are nearer to these questions than to the rest of a cluster, as `kept_nearer`."""
         ...
 
 

@@ -57,7 +57,7 @@ def count_questions(store: RedisStore, namespace: str) -> int:
 
 
 def as_document(found: Described) -> dict[str, Any]:
-    """A namespace in a list, as JSON tells it."""
+    """A namespace in a list, as a JSON document."""
     state, sizes = found.state, found.sizes
     return {
         "namespace": state.namespace,
@@ -74,7 +74,7 @@ def as_document(found: Described) -> dict[str, Any]:
 
 
 def as_whole_document(found: Described, questions: int, settings: Settings) -> dict[str, Any]:
-    """All that is known of a namespace, as JSON tells it; `settings` are those of the caller."""
+    """A namespace with all details as a JSON document; `settings` are those of the caller."""
     state, sizes, noted = found.state, found.sizes, found.noted
     return as_document(found) | {
         "questions": questions,

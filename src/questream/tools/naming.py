@@ -12,7 +12,7 @@ from questream.naming.names import Vocabulary, name_of
 from questream.store.protocol import Store
 from questream.tools.clusters import as_document
 
-# So many clusters tell which words are common in a namespace.
+# The words of so many clusters decide which words are common in a namespace.
 _MOST_READ = 20_000
 
 
@@ -29,5 +29,5 @@ def read_made_names(store: Store, namespace: str) -> dict[int, str]:
 
 
 def as_named_document(state: ClusterState, vocabulary: Vocabulary, made: Mapping[int, str]) -> dict[str, Any]:
-    """A cluster as JSON tells it, with its name; `made` are those that a model made."""
+    """A cluster with its name as a JSON document; `made` has the names that a model made."""
     return {**as_document(state), "name": name_of(state, vocabulary, made.get(state.cluster_id))}

@@ -50,7 +50,7 @@ def text_of_cell(text: str) -> str:
 
 
 def cell_of(row: Row, name: str) -> Any:
-    """What a row has under a name, ABSENT if nothing; capitals do not count."""
+    """The value of a row under a name, ABSENT if there is none; capitals do not count."""
     if name in row:
         return row[name]
     return next((value for given, value in row.items() if given.lower() == name), ABSENT)

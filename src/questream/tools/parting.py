@@ -28,7 +28,7 @@ class Joined:
 def joined_questions(
     settings: Settings, store: Store, namespace: str, cluster_id: int | None, encoder_of: Callable[[], Encodes]
 ) -> Joined:
-    """Those of `joined_since` that the input topic still has, embedded by the namespace's model.
+    """The questions of `joined_since` that the input topic still has, embedded by the namespace's model.
 
     Where there are none, neither Kafka nor the model is asked for anything; nor where there is no such cluster, which
     the operation says itself.

@@ -1,4 +1,4 @@
-"""What an operation would do with the questions that came lately, if they came again: the effect of a dry run."""
+"""The effect of a dry run: which clusters recent questions would join after an operation."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class OperationEffect:
-    """How many questions of the operation's clusters would move: of the last decisions, and of those that they keep.
+    """The number of questions that would move, of the last decisions and the kept members of the operation's clusters.
 
     `unread` of both are in the input topic no more. `clusters` are those that the operation names, or that are within
     the intent or topic that it names: so many would have another label (`relabelled`) or route (`rerouted`). `labels`
@@ -89,7 +89,7 @@ Places = Sequence[tuple[int | None, int | None]]
 def effect_of(
     settings: Settings, store: Store, namespace: str, proposed: ProposedOperation, most: int, scoring: Scoring
 ) -> OperationEffect:
-    """What an operation would do with the questions that its clusters keep and have had lately.
+    """The effect of an operation on the kept members and the recent questions of its clusters.
 
     `most` is how many of the namespace's last decisions are looked at. Raises KafkaUnavailable or KafkaRefused, and
     what `scoring` raises, which is asked where questions have to be scored.
@@ -106,7 +106,7 @@ def effect_of(
 def _places(
     store: Store, namespace: str, proposed: ProposedOperation, asked: Sequence[Asked], scoring: Scoring
 ) -> Places:
-    """Where each question is before the operation and after it."""
+    """The cluster of each question before the operation and after it."""
     if proposed.survivor is not None:
         return [(one.cluster_id, proposed.survivor) for one in asked]
     if proposed.part is not None:
@@ -123,7 +123,7 @@ def _places(
 
 
 def _binds(before: Ruling, after: Ruling) -> bool:
-    """Whether questions that come later may go elsewhere."""
+    """True if later questions may be assigned differently."""
     return (before.exemplars, before.threshold) != (after.exemplars, after.threshold)
 
 
@@ -151,7 +151,7 @@ def _go_to(mirror: Mirror, rules: Rules, vectors: Matrix, asked: Sequence[Asked]
 
 
 def _parted(part: Part, proposed: ProposedOperation, asked: Sequence[Asked]) -> Places:
-    """With the cluster that parts goes what was decided for it, what it kept, and what is nearer to it."""
+    """The cluster that is split off takes its own decisions, its kept members, and questions nearer to it."""
     parted = part.remains.cluster_id
     own = {in_topic(one.place) for one in KeptMembers.parse(part.own_kept).all()}
     own |= {one.place for one in proposed.corrections}

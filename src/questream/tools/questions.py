@@ -28,7 +28,7 @@ _LOOKED_AT_FIRST = (2_000, 20_000, LOOKED_AT)
 
 
 class Encodes(Protocol):
-    """What gives texts their unit vectors (n, d): an `Encoder`."""
+    """Embeds texts as unit vectors (n, d): an `Encoder`."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """The vectors, in the order of the texts."""
@@ -37,7 +37,7 @@ class Encodes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadQuestion:
-    """A question's text as it is embedded; with an id also where it stands in Kafka, and the cluster it was put in."""
+    """A question's text as it is embedded; with an id also its place in Kafka, and the cluster it was put in."""
 
     text: str
     place: tuple[str, int, int] | None = None

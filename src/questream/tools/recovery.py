@@ -33,7 +33,7 @@ def verify(settings: Settings, decisions: int) -> Verified:
 def restore(settings: Settings, *, give_up: bool = False) -> dict[str, int]:
     """Put back what the store lacks; returns by namespace how many clusters that were.
 
-    With `give_up`, clusters are retired that neither the store nor the topic can tell.
+    With `give_up`, clusters are retired that neither the store nor the topic has complete.
     """
     store = open_store(settings.redis)
     with closing(ClusterTopic(settings, store.stream)) as topic:
@@ -60,7 +60,7 @@ def _recovery(settings: Settings, store: RedisStore, topic: ClusterTopic, *, giv
 
 
 def _close(former: Settings, settings: Settings, topic: ClusterTopic) -> None:
-    """Scripts of the former Redis refuse from here on: the fence stands inside of what is fenced."""
+    """Fence the former Redis: its scripts refuse from here on, by a key of its own."""
     if location_of(former.redis) == location_of(settings.redis):
         raise SettingsError("--former-config leads to the same Redis as redis.url", "it must lead to the former one")
     store = open_store(former.redis)

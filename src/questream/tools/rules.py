@@ -33,7 +33,7 @@ Values = dict[str, float | int | str | None]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a change of rules would do to the clusters as they stand.
+    """The effect of a change of rules on the present clusters.
 
     `merges` are pairs that would be near enough then and are not now, the survivor of each first; each has one of the
     `compared` largest clusters in it. Of `kept_questions`, references that the clusters keep, `below` joined at a
@@ -98,7 +98,7 @@ def sources(rules: NamespaceRules, settings: Settings, noted: Mapping[str, Any])
 
 
 def effect_of(store: RedisStore, namespace: str, settings: Settings, values: Values) -> Effect:
-    """What the rules would do to the clusters of a namespace, as `effect_on`. Raises QuestreamError without one."""
+    """The effect of the rules on the clusters of a namespace, as `effect_on`. Raises QuestreamError without one."""
     whole = require_namespace(store, namespace)
     notes = store.noted_settings(namespace)
     now = rules_in_use(whole, settings, settings_of(notes[0][2]) if notes else {})
@@ -113,7 +113,7 @@ def changed_by(change: RulesChange) -> Values:
 
 
 def effect_on(mirror: Mirror, states: Collection[ClusterState], now: Rules, then: Rules, most_pairs: int) -> Effect:
-    """What it would do to these clusters to decide by other rules.
+    """The effect of other rules on these clusters.
 
     As many of the largest clusters are compared with all others as `most_pairs` allow.
     """
@@ -159,10 +159,10 @@ def _validated(name: str, text: str) -> float | int | str:
     try:
         value: float | int | str = getattr(model.model_validate({of_group: text}), of_group)
     except ValidationError as error:
-        told = error.errors()[0]["msg"]
+        reason = error.errors()[0]["msg"]
         off = ", or off" if name in _MAY_BE_OFF else ""
         raise QuestreamError(
-            f"{name} cannot be {text!r}: {told}", f"{key} of the settings page has its range; unset{off}"
+            f"{name} cannot be {text!r}: {reason}", f"{key} of the settings page has its range; unset{off}"
         ) from None
     return value
 

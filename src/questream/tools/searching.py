@@ -1,4 +1,4 @@
-"""What a search for clusters looks in: every word has to stand in an id, label, route, name or question."""
+"""Search for clusters: every word has to occur in an id, label, route, name or question."""
 
 from __future__ import annotations
 

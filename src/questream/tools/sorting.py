@@ -1,4 +1,4 @@
-"""What lists of clusters are sorted by; apart from `listing`, which a command imports only when it is run."""
+"""The sort keys of lists of clusters; apart from `listing`, which a command imports only when it is run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Sort(StrEnum):
-    """What comes first: the largest, newest, seen last, fastest growing, largest unlabelled, or most doubtful.
+    """The first in a list: the largest, newest, seen last, fastest growing, largest unlabelled, or most doubtful.
 
     Doubtful is a cluster that took a question at a low similarity, as far as it keeps a reference to that.
     """
@@ -23,7 +23,7 @@ SORTED_BY = "First: the largest, newest, seen last, fastest growing, largest unl
 
 
 class Level(StrEnum):
-    """What clusters are shown by."""
+    """The levels above clusters that lists can show."""
 
     INTENT = "intent"
     TOPIC = "topic"

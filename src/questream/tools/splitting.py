@@ -141,9 +141,9 @@ def _vectors(questions: Sequence[KnownQuestion]) -> Matrix:
 
 
 def nearer_to(examples: Matrix, vectors: Matrix) -> NDArray[np.bool_]:
-    """Which unit vectors (n, d) are nearer to one of the examples (k, d) than, in the mean, to the others that stay.
+    """A mask (n,) of the unit vectors (n, d) nearer to an example (k, d) than, in the mean, to the others that stay.
 
-    The one of which that is most true goes first. The last one stays: there is nothing else that it could be nearer to.
+    The vector with the largest difference is masked first. The last one stays: there is no other to compare it with.
     """
     goes = np.zeros(len(vectors), np.bool_)
     if not len(vectors) or not len(examples):

@@ -64,7 +64,7 @@ def two_in_one(store: RedisStore, namespace: str, settings: Settings, most: int)
 
 
 def rules_built_with(whole: NamespaceState) -> Rules:
-    """How a namespace clusters, as far as its state tells."""
+    """The rules that a namespace was built with, as far as its state has them."""
     linkages: dict[str, Linkage] = {name: name for name in get_args(Linkage)}
     similarities: dict[str, Similarity] = {name: name for name in get_args(Similarity)}
     similarity, linkage = similarities.get(whole.similarity, "centred"), linkages.get(whole.linkage, "adaptive")
@@ -72,7 +72,7 @@ def rules_built_with(whole: NamespaceState) -> Rules:
 
 
 def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, Any]) -> Rules:
-    """How the workers of a namespace cluster: as they `noted` it, else by these settings.
+    """The rules of a namespace's workers: as they `noted` them, else those of these settings.
 
     Threshold and linkage are those that people set for the namespace, else, as the similarity, those of the last worker
     to open it: a model's preset may have set them.
@@ -96,7 +96,7 @@ def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, 
 
 
 def as_document(suggestion: Suggestion) -> dict[str, Any]:
-    """A suggestion as JSON tells it."""
+    """A suggestion as a JSON document."""
     return {
         "namespace": suggestion.clusters[0].namespace,
         "suggestion": "merge",
@@ -107,7 +107,7 @@ def as_document(suggestion: Suggestion) -> dict[str, Any]:
 
 
 def document_of_one(suggestion: Dismissible, state: ClusterState, parts: Sequence[list[str]] = ()) -> dict[str, Any]:
-    """A suggestion about one cluster as JSON tells it: to name it, or to split it into parts with these texts."""
+    """A suggestion about one cluster as a JSON document: to name it, or to split it into parts with these texts."""
     return {
         "namespace": state.namespace,
         "suggestion": suggestion,

@@ -27,7 +27,7 @@ class TopicReports:
 
     @property
     def all_usable(self) -> bool:
-        """Whether none has a problem."""
+        """True if no topic has a problem."""
         return not any(topic.problems for topic in self.topics)
 
 
@@ -40,7 +40,7 @@ def create_topics(settings: Settings, partitions: int, replication_factor: int =
 
 
 def check_topics(settings: Settings, partitions: int, replication_factor: int = -1) -> TopicReports:
-    """What `create_topics` would answer and raise; the broker is asked, and nothing is created."""
+    """A dry run of `create_topics`: the broker is asked, and nothing is created."""
     return _reports(check_missing, settings, partitions, replication_factor)
 
 

@@ -25,7 +25,7 @@ class WatchCondition:
         self._turn(trouble, f"another process {self._work} events")
 
     def learns(self) -> None:
-        """What was decided before is read."""
+        """Note that the past decisions are read."""
         self._turn("learning from the decisions that were looked at before", None)
 
     def works(self) -> None:
@@ -60,7 +60,7 @@ class WatchCondition:
         return self._trouble
 
     def remark(self) -> str | None:
-        """What `/readyz` says although the process is ready."""
+        """The remark of `/readyz` on a process that is ready."""
         return self._remark
 
     def _turn(self, trouble: str | None, remark: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What counts of a record of the output topic: when a question was asked, by whom, and which cluster it joined."""
+"""The counted fields of an output record: the time of the question, its asker and its cluster."""
 
 from __future__ import annotations
 

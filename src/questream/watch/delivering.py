@@ -178,7 +178,7 @@ class Session:
         )
 
     def _others_are_taken(self, state: RetryCallState) -> bool:
-        """Whether the receiver takes one of the events behind one that it has not taken for a while."""
+        """True if the receiver takes one of the events behind one that it has refused for a while."""
         waited = state.seconds_since_start or 0.0
         if _result(state).wait_seconds or waited < self._webhooks.skip_after_seconds:
             return False
@@ -217,7 +217,7 @@ class Session:
         )
 
     def _ask(self, call: Callable[[], Outcome]) -> Outcome:
-        """What the call gives, which another thread makes, so that this one stays in the group."""
+        """The result of the call, which another thread makes, so that this one stays in the group."""
         answer: Future[Outcome] = Future()
 
         def ask() -> None:

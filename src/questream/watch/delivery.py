@@ -39,7 +39,7 @@ def receiver_of(webhooks: WebhookSettings) -> Receiver:
 
 
 class Delivery:
-    """Tells the receiver until stopped. Several may run: each has partitions of its own, and the others stand by."""
+    """Delivers events to the receiver until stopped. Of several, each has its own partitions, or is in reserve."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where no receiver is named."""

@@ -80,7 +80,7 @@ class Detectors:
         return self.only_new(event_document(question.namespace, event, self._topic) for event in events)
 
     def only_new(self, documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those of the events whose ids are new; from now on they are known."""
+        """The events with new ids, which are known from now on."""
         return [document for document in documents if self._is_new(document["id"])]
 
     def _recall(self, before_ms: int | None) -> None:

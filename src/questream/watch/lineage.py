@@ -1,4 +1,4 @@
-"""What becomes of clusters, by the states that the cluster topic carries: merged, split again, renamed, returned."""
+"""The lineage of clusters, by the states of the cluster topic: merged, split again, renamed, returned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_NAMED = 100_000
 
 
 class Stands(NamedTuple):
-    """How a cluster stands: what it was merged into, if it was, its label and its route; whether it is muted.
+    """The display state of a cluster: the survivor it was merged into, if any, label and route; whether it is muted.
 
     One that `has_returned` was resolved, and has got questions since.
     """
@@ -37,7 +37,7 @@ class Stands(NamedTuple):
 
 
 def read_standing(message: Message) -> tuple[str, str, Stands] | None:
-    """Namespace and id of a cluster, and how it stands; None for what is no state of one, or a tombstone."""
+    """Namespace, id and display state of a cluster; None for a tombstone, and for a record of another kind."""
     key = message.key or b""
     found = _KEY.fullmatch(key.decode(errors="replace"))
     if is_namespace_key(key) or found is None or not message.value or isinstance(message.value, Unread):
@@ -94,7 +94,7 @@ class Lineage:
         return {**document, "data": {**named, **data}}
 
     def is_muted(self, document: dict[str, Any]) -> bool:
-        """Whether the cluster of an event is muted."""
+        """True if the cluster of an event is muted."""
         data = document["data"]
         return hash((data["namespace"], data["cluster_id"])) in self._muted
 
@@ -104,7 +104,7 @@ class Lineage:
 
     @property
     def is_learning(self) -> bool:
-        """Whether states below the offsets `seen` are still to come."""
+        """True if states below the offsets `seen` are still to come."""
         return any(self._next[partition] < offset for partition, offset in self.seen.items())
 
     def _look(

@@ -100,7 +100,7 @@ class Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether another has to wait."""
+        """True if the next request has to wait."""
         hour_ago = self._now_ms() - _HOUR_MS
         return len(self._spent) == self._most and min(self._spent) > hour_ago
 
@@ -279,7 +279,7 @@ class Namer:
         return store_epoch is not None and self._store.write_names(namespace, store_epoch, names, as_of)
 
     def _event(self, namespace: str, cluster_id: int, made: MadeName) -> dict[str, Any]:
-        """That a cluster has another name; not which, since it is made of questions."""
+        """The event that a cluster has another name, without the name, which is made of questions."""
         event = DetectedEvent("renamed", format_cluster_id(cluster_id), made.made_at, made.made_at, 0, 0.0)
         document = event_document(namespace, event, self._topic)
         return {**document, "data": {**document["data"], "renamed_by": "model"}}

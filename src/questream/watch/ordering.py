@@ -75,12 +75,12 @@ class TimeOrder:
         return {at: max(0, self._ends.get(at, offset) - offset) for at, offset in self.next_offsets().items()}
 
     def was_seen(self, placed: Placed) -> bool:
-        """Whether a question stands below the offsets `seen`."""
+        """True if a question is below the offsets `seen`."""
         return placed.offset < self.seen[placed.partition]
 
     @property
     def is_learning(self) -> bool:
-        """Whether questions below the offsets `seen` are still to come."""
+        """True if questions below the offsets `seen` are still to come."""
         return any(offset < self.seen[at] for at, offset in self.next_offsets().items())
 
     def _merge(self) -> list[Placed]:

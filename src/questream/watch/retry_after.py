@@ -1,4 +1,4 @@
-"""How long an HTTP server asks to be left alone."""
+"""The time that an HTTP server asks a client to wait."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def run_sessions(session: Callable[[], None], stopping: threading.Event, conditi
         try:
             session()
         except Superseded:
-            logger.info("another process has the turn now; standing by")
+            logger.info("another process has the turn now; waiting for it")
         except QuestreamError as error:
             if not recourse_of(error).may_pass:
                 raise

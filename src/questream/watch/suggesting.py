@@ -123,7 +123,7 @@ class Suggester:
             self._count(counts, unknown=set(kinds) if "" in unknown else unknown)
 
     def _count(self, counts: Mapping[str, int], unknown: Set[str]) -> None:
-        """Tell how many wait, but where a namespace could not be looked at: that is not none."""
+        """Report the number of open suggestions, except for a namespace that could not be read: unknown is not 0."""
         for kind, count in counts.items():
             if kind in unknown:
                 self._metrics.suggestions.remove(kind)
@@ -134,7 +134,7 @@ class Suggester:
         return self._store.topics(namespace).cluster_topic in ("", self._settings.kafka.cluster_topic)
 
     def _kinds(self) -> Mapping[str, Callable[[str], Iterator[dict[str, Any]]]]:
-        """What is looked for this time; what costs most comes last."""
+        """The kinds of suggestions of this round; the most expensive comes last."""
         cheap = {"merge": self._merges, "name": self._names}
         if not self._settings.events.split_suggestions or self._clock() < self._splits_at:
             return cheap

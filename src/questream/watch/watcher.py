@@ -132,9 +132,9 @@ class Membership:
         consumer.subscribe(topic, _IgnoredRebalances())
 
     def renew(self, timeout: float) -> bool:
-        """Whether it is this one; stays a member, which has to be asked for more often than max_poll_interval."""
+        """True if this process has the turn; polls, to stay a member, more often than max_poll_interval."""
         self.consumer.poll(timeout)
-        # What it is given is read by another consumer: here it only says whose turn it is.
+        # Another consumer reads the records: this assignment only decides which process has the turn.
         self.consumer.pause(self.consumer.assignment() - self.consumer.paused())
         return self._first in self.consumer.assignment()
 

@@ -25,7 +25,7 @@ _CROWDS = ("emerging", "spiking")
 
 
 class Notification:
-    """An event that a record of the topic of events holds, and the record's value as it stands there."""
+    """An event of a record of the event topic, and the record's unchanged value."""
 
     def __init__(self, value: bytes | Unread | None, published_ms: int) -> None:
         """Raises ValueError for a value that is no event."""
@@ -52,7 +52,7 @@ class Notification:
 
 
 def is_wanted(notification: Notification, webhooks: WebhookSettings) -> bool:
-    """Whether the receiver wants an event, by its kind, namespace and route; an empty list lets all through."""
+    """True if the receiver wants an event, by its kind, namespace and route; an empty list lets all through."""
     if webhooks.kinds and notification.event.kind not in webhooks.kinds:
         return False
     if webhooks.routes and notification.route not in webhooks.routes:

@@ -1,4 +1,4 @@
-"""Where a question would go; nothing is learned or counted."""
+"""A dry run of an assignment; nothing is learned or counted."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def as_near(candidate: Candidate, reads_texts: bool) -> Near:
 
 @router.post("/namespaces/{namespace}/assign")
 def assign(scope: InNamespace, question: Question) -> Assigned:
-    """Which cluster a question would join if it came now."""
+    """The cluster that a question would join if it came now."""
     answer, rules = scope.services.asking.ask(scope.namespace, question.text)
     nearest = [as_near(candidate, scope.reads_texts) for candidate in answer.candidates]
     return Assigned(

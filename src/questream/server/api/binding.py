@@ -1,4 +1,4 @@
-"""What people decide of questions: rejected, moved, or another part of their cluster."""
+"""Operations on questions: reject, move, or split off a part of their cluster."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ router = APIRouter(tags=["clusters"])
 
 
 class PlaceOf(BaseModel):
-    """Where a question stands in Kafka."""
+    """The place of a question in Kafka."""
 
     topic: str
     partition: int
@@ -48,7 +48,7 @@ class Chosen(BaseModel):
 
 
 class Cluster(BaseModel):
-    """A cluster as it stands; `representative` is null for those who may not read texts.
+    """A cluster in its present state; `representative` is null for logins that may not read texts.
 
     `status` is `resolved` once people dealt with it, `returned` if questions came since; muted ones raise no events.
     Its `name` is the label, else words that its questions share, from the third question on and for those who may.
@@ -156,12 +156,12 @@ def as_listed(state: ClusterState, scope: Scope, similarity: float | None = None
 
 
 def find_cluster(scope: Scope, cluster_id: int) -> ClusterState:
-    """What a cluster has become, as the store has it now. Raises NoSuchCluster."""
+    """The present state of a cluster or its survivor, from the store. Raises NoSuchCluster."""
     return lineage(scope.services.store, scope.namespace, cluster_id)[-1]
 
 
 def levels_of(scope: Scope, cluster_id: int) -> dict[str, Any]:
-    """What a cluster is in, as `within_document`, with names."""
+    """The intent and topic of a cluster, as `within_document`, with names."""
     document = within_document(scope.services.levels.within(scope.namespace, cluster_id))
     if document["levels"]:
         clusters = scope.services.catalogues.get(scope.namespace).clusters()
@@ -172,7 +172,7 @@ def levels_of(scope: Scope, cluster_id: int) -> dict[str, Any]:
 
 
 def _name_of(scope: Scope, communities: Communities | None, node: Node) -> str | None:
-    """What an intent or topic is shown by, as in a list of its level; None where no cluster of it is listed yet."""
+    """The display name of an intent or topic, as in a list of its level; None where no cluster of it is listed yet."""
     try:
         found = None if communities is None else communities.get(node)
     except NoSuchCommunity:

@@ -1,4 +1,4 @@
-"""What people decide of intents and topics: named, moved into, merged, separated, pinned."""
+"""Operations on intents and topics: name, move into, merge, separate, pin."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class SeparateRequest(Ruling):
 
 
 class PinRequest(Ruling):
-    """What is in an intent or a topic stays there, or may be found elsewhere again."""
+    """The members of an intent or a topic stay in it, or may move again."""
 
     op: Literal["pin", "unpin"]
     level_id: LevelId

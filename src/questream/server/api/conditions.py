@@ -1,4 +1,4 @@
-"""`If-Match`: an operation is done only where what it is about stands as somebody saw it."""
+"""`If-Match`: an operation is done only while its clusters are as the caller saw them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IfMatch = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What somebody saw before deciding: entity tags, each with its quotes, all of which have to stand; None: anything.
+    """The entity tags that a caller saw, each with its quotes, all of which have to be current; None: no condition.
 
     Each is that of something that is `named`, or of anything where that is None.
     """

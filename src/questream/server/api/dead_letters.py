@@ -1,4 +1,4 @@
-"""What could not be processed, and sending it back. Dead letters are of the stream, not of a namespace."""
+"""Dead letters, and their replay. They belong to the stream, not to a namespace."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LetterList(BaseModel):
 
 
 class ReplayRequest(BaseModel):
-    """Which dead letters to send back; without a reason all of them."""
+    """A choice of dead letters to send back; without a reason all of them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +51,7 @@ class ReplayRequest(BaseModel):
 
 
 class ReplayResult(BaseModel):
-    """What was sent, or would be, and what stays for which cause."""
+    """The dead letters that were sent, or would be, and those that stay, by cause."""
 
     dry_run: bool
     sent: int

@@ -29,7 +29,7 @@ LookedAt = Annotated[
 
 
 class QuestionPlace(BaseModel):
-    """Where a question stands in the input topic."""
+    """The place of a question in the input topic."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class QuestionPlace(BaseModel):
 
 
 class Corrected(BaseModel):
-    """A question that an operation moved; null stands for no cluster."""
+    """A question that an operation moved; null means no cluster."""
 
     question_id: str | None
     source: QuestionPlace
@@ -46,7 +46,7 @@ class Corrected(BaseModel):
 
 
 class RulesEffect(BaseModel):
-    """What rules would do to the clusters as they stand; `clusters` are all that there are.
+    """The effect of rules on the present clusters; `clusters` is their number.
 
     `would_merge` counts pairs that would be near enough then and are not now, each with one of the `compared` largest
     clusters in it; `examples` are five. Of `kept_questions`, references that clusters keep, so many joined at a
@@ -62,7 +62,7 @@ class RulesEffect(BaseModel):
 
 
 def rules_effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -> RulesEffect | None:
-    """What an operation that changes rules would do to clusters; None for another, and where nothing is to be tried.
+    """The effect of an operation that changes rules; None for another, and where nothing is to be tried.
 
     Raises Refused while the clusters are being read.
     """
@@ -74,7 +74,7 @@ def rules_effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -
 
 
 def effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -> OperationEffect | None:
-    """What an operation would do with questions, None where it is to be tried on no decision, or sets rules.
+    """The effect of an operation on questions, None where it is to be tried on no decision, or sets rules.
 
     Raises Refused where the model is not there and questions have to be scored; KafkaUnavailable, KafkaRefused.
     """

@@ -1,4 +1,4 @@
-"""How the stream is."""
+"""The health of the stream."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FoundByDoctor(BaseModel):
 
 
 class Health(BaseModel):
-    """What the workers have still to read, how fast they decide, and for operators what the doctor finds."""
+    """The lag of the workers, their rates, and for operators the doctor's findings."""
 
     lag: int
     partitions: list[Lag]
@@ -54,7 +54,7 @@ class Health(BaseModel):
 
 
 def rates_of(services: Services) -> PublishedRates:
-    """How many decisions and dead letters workers publish now."""
+    """The present rates of decisions and dead letters."""
     rates = services.rates
     return PublishedRates(
         decided_per_second=rates.decided.per_second(), dead_letters_per_second=rates.dead_letters.per_second()

@@ -1,4 +1,4 @@
-"""Who decided what of clusters, and taking it back."""
+"""The operations on clusters, and their undo."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Limit = Annotated[int, Query(ge=1, le=OPERATIONS_KEPT)]
 
 
 class DecidedOf(BaseModel):
-    """What people decided of a cluster."""
+    """The ruling of a cluster."""
 
     label: str | None
     route: str | None
@@ -65,7 +65,7 @@ class NamesOf(BaseModel):
 
 
 class PlaceOf(BaseModel):
-    """The intent or topic that a cluster or an intent was in and is in, none where it stands alone."""
+    """The intent or topic that a cluster or an intent was in and is in, none where it is in none."""
 
     before: str | None
     after: str | None
@@ -109,7 +109,7 @@ class History(BaseModel):
 
 
 class Ruling(BaseModel):
-    """What every decision is given."""
+    """The fields of every request for an operation."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -120,7 +120,7 @@ class Ruling(BaseModel):
 
 
 class UndoRequest(Ruling):
-    """An operation is taken back, where what it decided still stands."""
+    """Undo an operation; its changes must still be in force."""
 
 
 def history_of(scope: Scope, limit: int, cluster_id: int | None = None) -> History:
@@ -131,7 +131,7 @@ def history_of(scope: Scope, limit: int, cluster_id: int | None = None) -> Histo
 
 @router.get("/namespaces/{namespace}/clusters/{cluster_id}/history")
 def cluster_history(scope: InNamespace, cluster_id: str, limit: Limit = 50) -> History:
-    """Who decided what of a cluster and of what it has become, the newest first. The last 1,000 operations are kept."""
+    """The operations on a cluster and its survivor, the newest first. The last 1,000 operations are kept."""
     return history_of(scope, limit, read_cluster_id(cluster_id))
 
 

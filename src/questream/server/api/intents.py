@@ -65,7 +65,7 @@ class ImportRequest(BaseModel):
 
 
 class ImportedIntent(BaseModel):
-    """What an import does for an intent: `change` is new, changed or none."""
+    """The effect of an import on an intent: `change` is new, changed or none."""
 
     name: str
     change: str
@@ -85,7 +85,7 @@ class OverlapOf(BaseModel):
 
 
 class Imported(BaseModel):
-    """What an import did, or would do; `operations` is empty where nothing was changed."""
+    """The effect of an import, done or planned; `operations` is empty where nothing was changed."""
 
     operations: list[int]
     intents: list[ImportedIntent]

@@ -33,7 +33,7 @@ router = APIRouter(tags=["levels"])
 
 
 class Community(BaseModel):
-    """An intent or a topic; what stands alone on a level has the id of its cluster, or of its intent.
+    """An intent or a topic; a cluster or intent alone on a level keeps its own id.
 
     Label and route are its own, or else those of its topic; `named` says whether it has any itself.
     `clusters` and `intents` are the 200 largest, of so many as `cluster_count` and `intent_count` say. Name and
@@ -87,7 +87,7 @@ def community_of(communities: Communities | None, community_id: str) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Which clusters are looked for within intents and topics, as in a list of clusters; by default all."""
+    """A search for clusters within intents and topics, as in a list of clusters; by default all."""
 
     q: str = ""
     by_meaning: bool = False
@@ -96,7 +96,7 @@ class Sought:
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is looked for."""
+        """True if all clusters match."""
         return not self.q.strip() and self.label is None and self.activity is None
 
 

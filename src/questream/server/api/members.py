@@ -55,7 +55,7 @@ def list_members(
         First.TYPICAL
     ),
 ) -> MemberList:
-    """What a cluster keeps of its questions; an id that was merged away leads to what it was merged into."""
+    """The kept members of a cluster; an alias leads to the survivor."""
     state = find_cluster(scope, read_cluster_id(cluster_id))
     return MemberList(
         cluster_id=format_cluster_id(state.cluster_id), size=state.size, members=members_of(scope, state, order)

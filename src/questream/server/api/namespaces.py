@@ -1,4 +1,4 @@
-"""Which namespaces there are."""
+"""The list of namespaces."""
 
 from __future__ import annotations
 

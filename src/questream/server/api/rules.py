@@ -64,7 +64,7 @@ class RulesRequest(BaseModel):
 
 
 class InForce(BaseModel):
-    """What a namespace clusters by: rules that people set, else what its workers were last started with."""
+    """The rules of a namespace: those that people set, else those that its workers were last started with."""
 
     threshold: float
     merge_threshold: float
@@ -72,7 +72,7 @@ class InForce(BaseModel):
 
 
 class Effect(RulesEffect):
-    """What rules would do, and those that are in force."""
+    """The effect of rules, and the rules that are in force."""
 
     in_force: InForce
 
@@ -89,7 +89,7 @@ def show_effect(
     threshold: Annotated[Threshold | None, Query(description="The least similarity to join a cluster.")] = None,
     merge_threshold: Annotated[Threshold | None, Query(description="The least at which clusters merge.")] = None,
 ) -> Effect:
-    """What thresholds would do to the clusters as they stand; nothing is changed."""
+    """The effect of thresholds on the present clusters; nothing is changed."""
     asked = {"threshold": threshold, "merge_threshold": merge_threshold}
     values: Values = {name: value for name, value in asked.items() if value is not None}
     states = scope.services.catalogues.get(scope.namespace).states()

@@ -1,4 +1,4 @@
-"""What people may want to do, and no worker does by itself."""
+"""Suggestions of operations, which no worker does by itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter(tags=["operations"])
 
 
 class Suggestion(BaseModel):
-    """What people may want to do; a dismissed one comes no more.
+    """A suggestion of an operation; a dismissed one comes no more.
 
     merge: two clusters, the older first, that are near enough to merge, and what of their rulings forbids it: where
     their labels do, two intents overlap. name: a large cluster without a label. split: a cluster whose questions fall

@@ -155,7 +155,7 @@ class Reads:
         text: Annotated[str, Field(min_length=1, max_length=50_000, description="A question.")],
         namespace: Namespace | None = None,
     ) -> assign.Assigned:
-        """Tell which cluster a question would join if it came now. Nothing is learned or counted."""
+        """Find the cluster that a question would join if it came now. Nothing is learned or counted."""
         return assign.assign(self._caller.scope(namespace), assign.Question(text=text))
 
     def list_events(

@@ -1,4 +1,4 @@
-"""A server over a stream, for the language model whose program started it."""
+"""A server over a stream, for the program of a language model that started it."""
 
 from __future__ import annotations
 

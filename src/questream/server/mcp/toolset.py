@@ -1,4 +1,4 @@
-"""What the tools share: who asks, in which namespace, and what they answer when something is wrong."""
+"""The common parts of the tools: the login, the namespace, and the answers to errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def build_server(*toolsets: Toolset) -> MCPServer:
 
 
 def _guarded(tool: Callable[P, R]) -> Callable[P, R]:
-    """The tool, whose errors say what is wrong and what to do about it."""
+    """The tool; its errors have the fault and the remedy."""
 
     @wraps(tool)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Where a question would go, and why."""
+"""The page that shows which cluster a question would join, and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ router = APIRouter()
 
 @router.get("/n/{namespace}/ask")
 def show_question(request: Request, scope: InNamespace) -> Response:
-    """Where a question is typed."""
+    """The form for a question."""
     return render(request, "ask.html", scope.login, scope, text="", answer=None, threshold=0.0)
 
 

@@ -57,20 +57,20 @@ _FOR_EVER = ("forget", "undo")
 
 
 class Done(NamedTuple):
-    """What was done, in words, and the operations that did it, with points between their numbers, to take it back."""
+    """A change in words, and its operations for an undo, their numbers joined by points."""
 
     words: str
     operations: str | None
 
     @property
     def is_one(self) -> bool:
-        """Whether one operation did it all."""
+        """True if the change was one operation."""
         return "." not in (self.operations or "")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A cluster, an intent or a topic as it stands; `largest` is its largest cluster, or the cluster itself.
+    """A cluster, an intent or a topic in its present state; `largest` is its largest cluster, or the cluster itself.
 
     `title` is what people call it, None where it is shown by the largest.
     """
@@ -98,7 +98,7 @@ def show_change(
     op: Op,
     c: Annotated[list[str], Query(max_length=MOST_CHOSEN)] = [],  # noqa: B006 - FastAPI copies it
 ) -> Response:
-    """What is chosen, and what would become of it."""
+    """A preview of a change of the chosen entities."""
     scope.require(Role.OPERATOR)
     if op == "merge":
         _require_mergeable(scope, _chosen(scope, c))
@@ -144,13 +144,13 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
 def done_link(
     op: str, operations: Sequence[int | None], count: int | None = None, of: str | None = None
 ) -> dict[str, str | int | None]:
-    """What `read_done` reads in the query of the page that follows; `of` is the kind of what was changed."""
+    """The query of the next page, which `read_done` reads; `of` is the kind of the changed entities."""
     numbers = ".".join(str(number) for number in operations if number is not None)
     return {"done": op, "count": count, "of": of if of != "cluster" else None, "operation": numbers}
 
 
 def read_done(request: Request) -> Done | None:
-    """What the change that led to this page did."""
+    """The change that led to this page."""
     op, count, operation = (request.query_params.get(name, "") for name in ("done", "count", "operation"))
     of = request.query_params.get("of", "cluster")
     if op not in _SAID or not (count or "1").isdigit() or len(count) > 3 or of not in _KINDS:
@@ -203,7 +203,7 @@ def _show(
 
 
 def _chosen(scope: Scope, names: Sequence[str]) -> list[Chosen]:
-    """What is chosen as it stands, each once.
+    """The chosen entities in their present state, each once.
 
     Raises Refused for none, too many, or several kinds, NoSuchCluster, NoSuchCommunity.
     """
@@ -257,7 +257,7 @@ def _loses_names(chosen: Sequence[Chosen]) -> bool:
 def _ended(
     scope: Scope, op: Op, chosen: Sequence[Chosen], done: Sequence[int | None], error: Refused | QuestreamError
 ) -> Refused:
-    """Why a change of several ended before the last, with a link to what was done by then."""
+    """The refusal of a change that ended before its last operation, with a link to those that were done."""
     refused = Refused.by(error)
     count, kind = len(done) + (op == "merge"), _KINDS[chosen[0].node.level]
     link_to = _list(scope, chosen, **done_link(op, done, count, kind))

@@ -1,4 +1,4 @@
-"""What somebody decides of intents and topics: what it would do is shown first, then it is done."""
+"""Operations on intents and topics: the effect is shown first, then the operation is done."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ Asked = Annotated[AnyRequest, Depends(_asked)]
 
 @router.get("/n/{namespace}/decide/levels")
 def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
-    """What it would do with clusters and questions."""
+    """The effect on clusters and questions."""
     return _show(request, scope, asked)
 
 

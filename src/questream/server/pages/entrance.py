@@ -32,7 +32,7 @@ def enter(request: Request, services: Serving, login: LoggedIn) -> Response:
 
 @router.get("/login")
 def show_login(request: Request, services: Serving, next: Annotated[str, Query(max_length=500)] = "/") -> Response:
-    """Where a token is entered."""
+    """The form for a token."""
     if not services.access.has_tokens:
         raise Refused(HTTPStatus.NOT_FOUND, "there are no tokens to log in with")
     return render(request, "login.html", None, None, next=next, failed=False)

@@ -1,4 +1,4 @@
-"""What happened to clusters: which are new, spiking, quiet or back."""
+"""The events of clusters: which are new, spiking, quiet or back."""
 
 from __future__ import annotations
 

@@ -64,5 +64,5 @@ def read_name(fields: Fields, name: str) -> str:
 
 
 def read_reason(fields: Fields) -> str:
-    """Why somebody decides something; the history keeps it."""
+    """The reason of an operation; the history keeps it."""
     return first(fields, "reason")[:MAX_REASON_CHARACTERS]

@@ -1,4 +1,4 @@
-"""How the stream is."""
+"""The page of the stream's health."""
 
 from __future__ import annotations
 

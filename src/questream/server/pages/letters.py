@@ -43,7 +43,7 @@ def list_letters(
 
 @router.post("/dead-letters/preview")
 def preview_replay(request: Request, services: Serving, login: LoggedIn, fields: Form) -> Response:
-    """What a replay would send."""
+    """The dead letters that a replay would send."""
     require_everywhere(login, Role.ADMIN)
     reason = first(fields, "reason")[:100]
     count = services.letters.count(reason or None)

@@ -22,7 +22,7 @@ LOOKED_AT = 1000
 
 
 def previewed(ask: Callable[[int], Committed], looked_at: int = LOOKED_AT) -> tuple[Committed, str | None]:
-    """An operation that is tried on so many decisions, on none where that fails: then why stands beside it.
+    """An operation that is tried on so many decisions; where that fails, on none, with the reason beside it.
 
     Raises what `ask` raises for an operation that cannot be.
     """

@@ -41,7 +41,7 @@ def _short(number: int) -> str:
 
 
 def ago(milliseconds: int, now: float | None = None) -> str:
-    """How long ago that was, in one unit."""
+    """The time since then in one unit."""
     seconds = max(0.0, (time.time() if now is None else now) - milliseconds / 1000)
     if seconds < 5:
         return "now"

@@ -1,4 +1,4 @@
-"""What people may want to do: a kind at a time, accepted after a preview or dismissed for ever."""
+"""Suggestions of operations: a kind at a time, accepted after a preview or dismissed for ever."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ router = APIRouter()
 
 @router.get("/n/{namespace}/suggestions")
 def show_suggestions(request: Request, scope: InNamespace, kind: Shown = "merge") -> Response:
-    """Those of a kind, the largest first; why there are none to be had, where that is so."""
+    """The suggestions of a kind, the largest first; or the reason why there are none now."""
     found: list[Row] | None = None
     refusal = None
     try:

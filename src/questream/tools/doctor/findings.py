@@ -1,4 +1,4 @@
-"""What a check found, and what it may look at."""
+"""The findings of checks, and the inputs of a check."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Finding:
 
 
 def failures(check: str, error: QuestreamError, remedy: str | None = None) -> Iterator[Finding]:
-    """A finding for each problem that the error tells; `remedy` is for one that has none."""
+    """A finding for each problem of the error; `remedy` is for a problem that has none."""
     return (Finding(check, "fail", problem.what, problem.remedy or remedy) for problem in error.problems)
 
 
 class FoundModel(NamedTuple):
-    """The model as its files tell it; `family` is the transformer's model_type."""
+    """The model as its files describe it; `family` is the transformer's model_type."""
 
     name: str
     revision: str
@@ -40,7 +40,7 @@ class FoundModel(NamedTuple):
 
 @dataclass(slots=True)
 class Patient:
-    """What the checks look at. The clients are there once the checks that open them have passed."""
+    """The inputs of the checks. The clients are set once the checks that open them have passed."""
 
     settings: Settings
     admin: Admin | None = None

@@ -35,7 +35,7 @@ def check_broker(patient: Patient) -> Iterator[Finding]:
 
 
 def check_authentication(patient: Patient) -> Iterator[Finding]:
-    """How we log in, and whether anybody can listen."""
+    """Check the login, and that the connection is encrypted."""
     options = patient.settings.kafka.options
     protocol = str(options.get("security_protocol", "PLAINTEXT"))
     user = options.get("sasl_plain_username")
@@ -92,7 +92,7 @@ def _missing(check: str, role: Role) -> Finding:
 
 
 def check_events(patient: Patient) -> Iterator[Finding]:
-    """Whether events wait for a receiver of webhooks as long as the settings say. No worker needs the topic."""
+    """Check that the event topic keeps events for a receiver as long as the settings say. No worker needs the topic."""
     settings = patient.settings
     name = settings.kafka.event_topic
     try:

@@ -71,7 +71,7 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
 
 
 def _preparation(store: RedisStore, patient: Patient) -> Iterator[Finding]:
-    """Whether the texts of the namespace were prepared from the first as this worker prepares them."""
+    """Check that all texts of the namespace were prepared as this worker prepares them."""
     first, ours = store.prepared_by(patient.settings.clusters.namespace), version_of(patient.settings.input)
     if first is None or first == ours:
         return
@@ -90,7 +90,7 @@ def _is_former(model: ModelSettings, built: NamespaceState) -> bool:
 
 
 def check_device(patient: Patient) -> Iterator[Finding]:
-    """Where the model would run, and in which number format."""
+    """Check on which device the model would run, and in which number format."""
     # Here torch is loaded, which takes seconds: the last of the checks.
     import torch
 

@@ -82,13 +82,13 @@ def check_eviction(patient: Patient) -> Iterator[Finding]:
 
 
 def _is_full(memory: dict[str, Any]) -> bool:
-    """Whether this node takes no writes. Buffers for replicas and for its file do not count."""
+    """True if the memory of this node is full. Buffers for replicas and for its file do not count."""
     limit_bytes, uncounted_bytes = int(memory.get("maxmemory", 0)), int(memory.get("mem_not_counted_for_evict", 0))
     return 0 < limit_bytes <= int(memory.get("used_memory", 0)) - uncounted_bytes
 
 
 def check_persistence(patient: Patient) -> Iterator[Finding]:
-    """What is left after a crash of Redis."""
+    """Check how much Redis loses in a crash."""
     persistence = server_info(patient.redis, "persistence")
     replicated = any(int(node.get("connected_slaves", 0)) for node in server_info(patient.redis, "replication"))
     failover = "; a failover may lose the last writes" if replicated else ""
@@ -182,7 +182,7 @@ def _version_text(server: dict[str, Any]) -> str:
 
 
 def _version(server: dict[str, Any]) -> tuple[int, ...]:
-    # Valkey tells the Redis version that it is compatible with under Redis' name.
+    # Valkey reports the Redis version that it is compatible with under Redis' name.
     return tuple(int(part) for part in str(server.get("redis_version", "0")).split(".")[:2] if part.isdigit())
 
 

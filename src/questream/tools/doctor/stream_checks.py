@@ -112,7 +112,7 @@ def _store(patient: Patient) -> RedisStore:
 
 
 def _held_back(patient: Patient, partitions: list[Partition], before: dict[Partition, int]) -> dict[Partition, int]:
-    """How much lies behind an open transaction where the stable end has not moved since."""
+    """The records behind an open transaction, for partitions whose stable end has not moved since `before`."""
     ends = patient.kafka.end_offsets(partitions, "read_uncommitted")
     stable = patient.kafka.end_offsets(partitions, "read_committed")
     return {p: ends[p] - end for p, end in stable.items() if end == before[p] and ends[p] > end}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ALL_COLUMNS = "*"
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-# Epochs are told apart by their size: seconds, then milli-, micro- and nanoseconds.
+# The size of a number decides its unit: seconds, then milli-, micro- and nanoseconds.
 _UNITS_PER_MS = ((1e11, 0.001), (1e14, 1.0), (1e17, 1e3), (math.inf, 1e6))
 # What lies outside is no moment that a question was asked at, but a counter or another unit.
 _EARLIEST_MS = datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000
@@ -34,7 +34,7 @@ _LATEST_MS = datetime(2200, 1, 1, tzinfo=UTC).timestamp() * 1000
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a file become what; None and empty where the user said nothing.
+    """The columns of a file by their use; None and empty where the user named none.
 
     `text` is a column's name or a template such as `{subject} {body}`; several are joined by a space.
     """
@@ -179,7 +179,7 @@ class FileRecords:
 
 
 def check_columns(columns: Columns, settings: Settings) -> None:
-    """Raise SettingsError where a record of `input.format` has no place for what is asked."""
+    """Raise SettingsError where a record of `input.format` has no field for an option."""
     encoder = QuestionEncoder(settings.input)
     if columns.fields:
         encoder.require_fields()
@@ -188,7 +188,7 @@ def check_columns(columns: Columns, settings: Settings) -> None:
 
 
 def moment_ms(value: object) -> int | None:
-    """Milliseconds since the epoch of ISO 8601 or a number of any usual unit; None for what is no moment."""
+    """Milliseconds since the epoch of ISO 8601 or a number of any usual unit; None for anything else."""
     text = str(value).strip()
     try:
         number = float(text)

@@ -25,10 +25,10 @@ _RECORD_BYTES = 512
 
 
 class Report(Protocol):
-    """Hears how sending goes."""
+    """Receives the progress of sending."""
 
     def notice(self, text: str) -> None:
-        """What a person should know now."""
+        """A remark for the user."""
 
     def sent(self, count: int) -> None:
         """So many questions are acknowledged by now."""
@@ -36,7 +36,7 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How many questions were sent, and how many lines that cannot be sent were passed over."""
+    """The number of questions that were sent, and of lines that were skipped as they cannot be sent."""
 
     count: int
     skipped: int
@@ -206,7 +206,7 @@ class _Outbox:
 
 
 def _problem_of(one: FileRecord, topic: FoundTopic) -> str | None:
-    """What the topic would refuse of a record; asked here, the records behind it are not under way yet."""
+    """The reason why the topic would refuse a record; checked here, before the records behind it are sent."""
     key, value, headers = one.record
     size = len(key) + len(value) + sum(len(name.encode()) + len(held) for name, held in headers) + _RECORD_BYTES
     if topic.max_message_bytes is not None and size > topic.max_message_bytes:

@@ -112,18 +112,18 @@ if (feed) {
     while (feed.children.length > MOST) feed.lastChild.remove();
   }
 
-  function tell(words, kind) {
+  function showStatus(words, kind) {
     state.textContent = words;
     state.className = `tag ${kind}`;
   }
 
   const source = new EventSource(feed.dataset.source);
-  source.onopen = () => tell(paused ? "paused" : "live", paused ? "warn" : "good");
-  source.onerror = () => tell("connecting", "warn");
+  source.onopen = () => showStatus(paused ? "paused" : "live", paused ? "warn" : "good");
+  source.onerror = () => showStatus("connecting", "warn");
   source.addEventListener("decision", (event) => {
     waiting.push(JSON.parse(event.data));
     waiting = waiting.slice(-MOST);
-    if (paused) tell(`paused, ${waiting.length} waiting`, "warn");
+    if (paused) showStatus(`paused, ${waiting.length} waiting`, "warn");
     show();
   });
   source.addEventListener("skipped", (event) => {
@@ -136,7 +136,7 @@ if (feed) {
     paused = !paused;
     pause.firstChild.textContent = paused ? "Go on" : "Pause";
     pause.setAttribute("aria-pressed", String(paused));
-    tell(paused ? "paused" : "live", paused ? "warn" : "good");
+    showStatus(paused ? "paused" : "live", paused ? "warn" : "good");
     show();
   });
 }
