@@ -358,10 +358,10 @@ class RulesChange:
 
 @dataclass(frozen=True, slots=True)
 class LevelsChange:
-    """What an operation changes of intents and topics: their labels and routes by id, `i5`, `t2`, and what is in them.
+    """The changes of an operation to intents and topics: labels and routes by id, `i5`, `t2`, and their members.
 
-    `places` tell of each node that people moved, a cluster or an intent, where it was and where it is since; None where
-    it stood alone. Names are of what stood before it as well: they are what an operation is on.
+    `places` has, for each node that people moved, a cluster or an intent, its parents before and after; None where
+    it had none. Names are of what stood before it as well: they are what an operation is on.
     """
 
     before: Mapping[str, Naming]
@@ -424,14 +424,14 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What somebody decided of clusters, and when: `time_ms` since the epoch, by the store's clock.
+    """A decision of a person about clusters; `time_ms` since the epoch, by the store's clock.
 
-    `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed,
-    `rules` what it changed of the namespace's, `levels` what it changed of intents and topics. `undoes` is the number
-    of the operation that it takes back, `undone_by` of the one that took it back. Of a merge, `survivor` is the one of
-    its two clusters that both are by now; of one that takes a merge back, `parted` is the cluster that stands by itself
-    again. `corrections` tell of the questions that are known by name which belong elsewhere since. `asked` is a
-    fingerprint of what its maker asked for, where the id is the maker's own.
+    `number` counts the operations of a namespace. `before` and `after` have the ruling of each cluster that it changed,
+    `rules` its changes of the namespace's, `levels` its changes of intents and topics. `undoes` is the number
+    of the operation that it undoes, `undone_by` of the one that undid it. Of a merge, `survivor` is the one of
+    its two clusters that both are by now; of the undo of a merge, `parted` is the cluster that is live
+    again. `corrections` are the questions that are known by name and belong elsewhere since. `asked` is a
+    fingerprint of the request, where the id is the caller's own.
     """
 
     id: str

@@ -186,7 +186,7 @@ class EventMetrics:
             ["topic", "partition"],
         )
         self.publishing = gauge(
-            "questream_events_telling", "1 where this process publishes events, 0 where it stands by."
+            "questream_events_telling", "1 where this process publishes events, 0 where another one does."
         )
         self.names = counter(
             "questream_names",

@@ -15,7 +15,7 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def as_called(function: Called, like: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Called:
-    """A function of keyword arguments, for those who look at signatures: named, told and typed as `like`, with these
+    """A function of keyword arguments for introspection: named, described and typed as `like`, with these
     parameters.
     """
     result = inspect.signature(like, eval_str=True).return_annotation

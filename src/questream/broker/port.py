@@ -71,7 +71,7 @@ class GroupMetadata(Protocol):
 
 
 class RebalanceListener(Protocol):
-    """Hears of rebalances, on any thread; it must not block."""
+    """Is called at rebalances, on any thread; it must not block."""
 
     def revoked(self) -> None:
         """Partitions are being given away."""

@@ -66,7 +66,7 @@ class BatchAssigner:
         return calls
 
     def note_verdicts(self, verdicts: Mapping[Call, bool | None]) -> None:
-        """Whether the questions are those of the clusters; None where that cannot be told. The next plan heeds it."""
+        """Take verdicts for the next plan: true if a question is the cluster's, None where that is not known."""
         self._verdicts.update(verdicts)
         self._made = None
 

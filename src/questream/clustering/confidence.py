@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 _DIGITS = 6
-# Beyond it the logistic function is 0 or 1 to all digits that are told.
+# Beyond it the logistic function is 0 or 1 to all digits that are published.
 _FARTHEST = 50.0
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 KEPT_OF_A_KIND = 3
-# Enough to tell a record from another one that has its offset by now.
+# Enough to distinguish a record from another one that has its offset by now.
 _FINGERPRINT_DIGITS = 8
 _SIMILARITY_DIGITS = 4
 

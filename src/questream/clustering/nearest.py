@@ -18,7 +18,7 @@ from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import conflict_with, unpack
 from questream.domain import CheckedBy, Matrix, Vector
 
-# As many as tell where a question would go: those that may be passed over, and the next.
+# As many as decide where a question would go: those that may be passed over, and the next.
 NEIGHBOURS = MOST_PASSED_OVER + 1
 # Scores that are held at a time: 16 MiB.
 _MOST_SCORES = 2**22

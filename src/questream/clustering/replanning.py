@@ -2,7 +2,7 @@
 
 Workers that open clusters in one namespace refuse each other's commits all the time, and the one that was refused holds
 up the rest for as long as it looks again. Nearly always little that it missed matters to its questions: one product of
-the batch with what was missed tells which of them have to be decided anew.
+the batch with the missed changes shows which of them have to be decided anew.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Replay:
 def _beside(choice: Choice, near: RunnerUp, threshold: float, *, may_pass_fewer: bool) -> Choice | None:
     """The choice where `near` is the nearest of what changed; None where that may be nearer than what was chosen.
 
-    What rounding alone may tell apart is decided anew. `may_pass_fewer`: a cluster that differed from the question may
+    Differences within rounding are decided anew. `may_pass_fewer`: a cluster that differed from the question may
     have moved away from it.
     """
     runner_up = choice.runner_up

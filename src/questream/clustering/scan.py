@@ -169,7 +169,7 @@ class _Best:
             self.settle()
 
     def settle(self) -> None:
-        """Tell the best from the others."""
+        """Keep the best."""
         questions, rows, scores = (np.concatenate(parts) for parts in zip(self._kept, *self._added, strict=True))
         order = np.lexsort((-scores, questions))
         questions, rows, scores = questions[order], rows[order], scores[order]
@@ -225,7 +225,7 @@ class _Near:
         self._found = [self._those(lambda questions, _: self._least[questions] < np.inf)]
 
     def _those(self, kept: Callable[[Rows, Rows], NDArray[np.bool_]]) -> _Scored:
-        """Those of what was found that are `kept`, as their questions and rows tell."""
+        """The found scores whose questions and rows `kept` accepts."""
         some = [(one[0][at], one[1][at], one[2][at]) for one in self._found for at in [kept(one[0], one[1])]]
         questions, rows, scores = (np.concatenate(parts) for parts in zip(*some, strict=True))
         return questions, rows, scores

@@ -17,7 +17,7 @@ from questream.store.protocol import Store
 
 
 class Judge(Protocol):
-    """Tells of pairs of texts whether both ask the same."""
+    """Decides for pairs of texts whether both ask the same."""
 
     def same(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         """For each pair of a cluster's text and a question's."""

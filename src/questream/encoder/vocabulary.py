@@ -17,7 +17,7 @@ _FALLBACK_BYTE = re.compile(r"<0x[89A-F][0-9A-F]>")
 
 
 class Vocabulary:
-    """Tells unknown tokens from known ones, and both from punctuation, which says nothing of a text."""
+    """Distinguishes unknown tokens from known ones, and both from punctuation, which says nothing of a text."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         model = json.loads(tokenizer.to_str())["model"]

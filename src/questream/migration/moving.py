@@ -66,11 +66,11 @@ def move(
     *,
     retire_unread: bool,
 ) -> Moved:
-    """Switch the namespace to what was rebuilt; with `retire_unread`, clusters are let go whose texts are nowhere.
+    """Switch the namespace to the rebuilt clusters; with `retire_unread`, clusters without any text are retired.
 
     Raises RecoveryNeeded where a worker has to look first whether the store has lost anything, TextsMissing, and what
-    store and topics raise. After KafkaUnavailable it may have happened nevertheless: within a minute the namespace's
-    model tells.
+    store and topics raise. After KafkaUnavailable it may have happened nevertheless: within a minute the model of the
+    namespace shows it.
     """
     for _ in range(_PASSES):
         began = time.monotonic()

@@ -48,7 +48,7 @@ class Answer:
     """Where a question would go: the nearest clusters, best first, and the one that it joins, None if it joins none.
 
     By the `mode` of the namespace it opens a cluster then, or is unmatched. `confidence`, `label`, `route` and
-    `suggested_route` are those that a decision would have; `within` tells the intent and topic of its cluster.
+    `suggested_route` are those that a decision would have; `within` has the intent and topic of its cluster.
     """
 
     candidates: list[Candidate]

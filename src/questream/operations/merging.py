@@ -97,7 +97,7 @@ def drawing(survivor: ClusterState, loser: ClusterState) -> list[Exemplar]:
     """Exemplars that draw what is near to either of two clusters to what both become, however unlike they are.
 
     Each is the centroid, at the place of the question that is most alike: a move to another model embeds that. There is
-    none without any, nor one of a survivor that an earlier merge has left one of. `drawn_by_merge_of` tells them again.
+    none without any, nor one of a survivor that an earlier merge has left one of. `drawn_by_merge_of` recognises them.
     """
     drawn_before = any(_MARK in one.name for one in survivor.ruling.exemplars)
     states = [loser] if drawn_before else [survivor, loser]

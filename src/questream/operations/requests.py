@@ -50,17 +50,17 @@ def request(
     @wraps(method)
     def asked(self: Any, /, *args: Given.args, **named: Given.kwargs) -> Propose:
         _, *given = parameters.bind(self, *args, **named).arguments.items()
-        told = {name: value for name, value in given if name not in _FOUND}
-        return Propose(fingerprint(method.__name__, told), method(self, *args, **named))
+        arguments = {name: value for name, value in given if name not in _FOUND}
+        return Propose(fingerprint(method.__name__, arguments), method(self, *args, **named))
 
     return asked
 
 
 def fingerprint(what: str, arguments: Mapping[str, Any]) -> str:
     """16 hex digits of the name of an operation and of its arguments; one that is None is as if it were not given."""
-    told = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if value is not None}
     # Not orjson: an id may be a number of any length.
-    text = json.dumps([what, told], default=_place_of, sort_keys=True)
+    text = json.dumps([what, given], default=_place_of, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ID_CHARACTERS = 512
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# Above it a float no longer tells neighbouring whole numbers apart: two ids would become one.
+# Above it a float no longer distinguishes neighbouring whole numbers: two ids would become one.
 _EXACT_FLOAT = 2.0**53
 _ONE_QUESTION = "a record has one question: an array needs a path into it, or input.arrays"
 

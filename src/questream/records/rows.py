@@ -73,7 +73,7 @@ def read_rows(
     UTF-8, or UTF-16 and UTF-32 with a byte order mark; lines end as on any system. `.jsonl` and `.ndjson` hold a JSON
     object a line, `.json` those or one array, `.csv` and `.tsv` a table with a header (comma, semicolon, tab or bar,
     or what a first line `sep=` says), `.txt` a question a line, here under the name `text`. With another suffix the
-    first line tells: JSON begins with a bracket, a table's header has all names of one of `needed`. `format` overrides.
+    first line decides: JSON begins with a bracket, a table's header has all names of one of `needed`. `format` wins.
     A column of `needed` or `optional` that a table has twice is refused, whatever its capitals.
 
     A line that does not fit is given to `refuse` as a QuestionFileError; if that returns, reading goes on after it.

@@ -21,8 +21,8 @@ def is_known(version: object) -> bool:
 
 def newer_version(what: str) -> BadRecord:
     """The error of a value that a later release wrote."""
-    told = f"{what} of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream"
-    return BadRecord("restore", Reason.NEWER_VERSION.value, told)
+    detail = f"{what} of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream"
+    return BadRecord("restore", Reason.NEWER_VERSION.value, detail)
 
 
 def invalid(what: str) -> BadRecord:

@@ -42,7 +42,7 @@ def _lines() -> Iterator[str]:
 
 def _group(name: str) -> type[Group]:
     annotation = Settings.model_fields[name].annotation
-    assert isinstance(annotation, type)  # noqa: S101 - tells mypy what the tree is made of
+    assert isinstance(annotation, type)  # noqa: S101 - mypy does not know the annotations of the tree
     return annotation
 
 

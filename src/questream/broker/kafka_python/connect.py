@@ -127,7 +127,7 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
 
 
 class _Witness(logging.Handler):
-    """Hears why kafka-python's connections fail: it logs the cause and raises a timeout."""
+    """Keeps the cause of failed connections, which kafka-python only logs: it raises a timeout."""
 
     cause: BaseException | None = None
 

@@ -143,8 +143,8 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
     def stream_identity(self, topic: str) -> str:
         """The identity of this group's reading of a topic: `<Kafka cluster>/<topic id>/<group>`.
 
-        The broker is asked each time, for a topic can be made anew under its name; what a broker of before 2.8 does not
-        tell is empty.
+        The broker is asked each time, as a topic can be made anew under its name; a part that brokers before 2.8 do not
+        report is empty.
         Raises TopicAuthorizationFailedError without the right to see the topic, KafkaUnavailable where the broker knows
         none of that name: an identity with parts left out would be another's.
         """
@@ -160,7 +160,7 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
 
 
 class _Join:
-    """The future of a join, which passes for done only where it failed: whoever asks then waits for how it ended."""
+    """The future of a join, which passes for done only where it failed: a caller then waits for its end."""
 
     def __init__(self, ended: Any) -> None:
         self._ended = ended

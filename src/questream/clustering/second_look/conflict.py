@@ -27,7 +27,7 @@ _RECIPROCAL = frozenset((Role.FROM, Role.TO))
 _CALENDAR = frozenset((TIME, MONTHS))
 _MEASURED = frozenset((4, 6))
 _FEWEST_WORDS = 3
-# Where several numbers stand, these words tell which belongs to which.
+# Of several numbers, these words decide which belongs to which.
 _NUMBERS_OVERLAP = 0.4
 
 
@@ -86,9 +86,9 @@ def _read(features: Features) -> _Read:
 
 
 def conflict(question: Features, other: Features) -> Reason | None:
-    """Why two questions are not the same, or None: the same both ways around.
+    """The reason why two questions are not the same, or None; symmetric.
 
-    What only one of them tells is no conflict: a paraphrase may leave it out.
+    An item that only one of them has is no conflict: a paraphrase may leave it out.
     """
     if question == other or not question or not other:
         return None

@@ -20,7 +20,7 @@ _NEGATED_WORDS = 3
 _LED_WORDS = 3
 _PARTICLE_REACH = 5
 _LONGEST_TITLE = 3
-# Where most words are capitalised, capitals tell nothing.
+# Where most words are capitalised, capitals mark no names.
 _CAPITALS_SHARE = 0.6
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-_.:/#'&][^\W_]+|,\d+)*|[$€£¥%°]|[\"“”„«»]|[.,;:?!()…]")
@@ -124,9 +124,9 @@ class _Reader:
         self._capitals: list[str] = []  # of the words of a name
         self._last_name = 0
         capitals = sum(token[0].isupper() for token in tokens)
-        tell = capitals <= max(2, _CAPITALS_SHARE * len(tokens))
+        are_rare = capitals <= max(2, _CAPITALS_SHARE * len(tokens))
         # German writes all nouns so, and not their inside.
-        self._capitals_tell, self._mixed_tell = tell and words.language != "de", tell
+        self._capitals_mark_names, self._mixed_mark_names = are_rare and words.language != "de", are_rare
 
     def read(self) -> Features:
         """The items of all tokens."""
@@ -203,7 +203,8 @@ class _Reader:
             self._items += [pole & ~STATE for pole in part.poles] if is_action else part.poles
         if part.turned:
             self._items += [found for found in part.turned if not (is_action and found >> PAYLOAD_BITS == Kind.STATE)]
-        if (part.is_mixed and self._mixed_tell) or (self._capitals_tell and part.is_capital and not self._begins(at)):
+        is_capital = self._capitals_mark_names and part.is_capital and not self._begins(at)
+        if is_capital or (part.is_mixed and self._mixed_mark_names):
             self._name(part)
         elif self._capitals:
             self._end_name()
@@ -252,7 +253,7 @@ class _Reader:
         if not is_asking and before != "or":
             self._negated = _NEGATED_WORDS
             self._flags |= Flag.NEGATES
-            if stopped or lower in words.failing or self._tells_failure(at, before, following):
+            if stopped or lower in words.failing or self._reports_failure(at, before, following):
                 self._flags |= Flag.FAILING
             if words.language == "de":
                 # The verb and its objects stand before it.
@@ -261,12 +262,12 @@ class _Reader:
         return True
 
     def _is_month(self, at: int) -> bool:
-        """Whether `may` stands where a verb does not."""
+        """True if `may` is at a place where a verb is not."""
         before = self._lowered[at - 1] if at else ""
         is_led = before in self._words.roles or before in self._words.prepositions
         return self._words.language == "en" and (is_led or self._following(at)[:1].isdigit())
 
-    def _tells_failure(self, at: int, before: str, following: str) -> bool:
+    def _reports_failure(self, at: int, before: str, following: str) -> bool:
         words = self._words
         if before in words.failing_after or following.endswith("ing") or "yet" in self._lowered:
             return True

@@ -13,10 +13,10 @@ PAYLOAD = (1 << PAYLOAD_BITS) - 1
 
 
 class Kind(IntEnum):
-    """What an item tells of; its payload is a hash, but for the parts that are named.
+    """The kind of an item; its payload is a hash, but for the parts that are named.
 
     WORD: a word's stem, in the order of the text. NEGATED: a stem that is negated. NUMBER: category (4 bits), variant
-    (4) and value (20). CODE, NAME, QUOTED: what stands there. ALIAS: what a name is called too. ROLE: a preposition
+    (4) and value (20). CODE, NAME, QUOTED: its text. ALIAS: another word for a name. ROLE: a preposition
     (4) and a word that it leads. POLE: an axis (16) and one of its poles (12). FRAME: the small words in order.
     FLAGS: bits of `Flag`. PREFIXED: a stem that a prefix turns around. STATE: a stem that stands as a participle.
     """
@@ -37,7 +37,7 @@ class Kind(IntEnum):
 
 
 class Flag(IntEnum):
-    """HELP: it asks how, where or when. FAILING: its negation tells of a failure. SYMMETRIC: sides may change places.
+    """HELP: it asks how, where or when. FAILING: its negation reports a failure. SYMMETRIC: sides may change places.
     EXCHANGE: one thing is given for another. RECIPROCAL: from one to another. NEGATES: there is a negation."""
 
     HELP = 1

@@ -53,10 +53,10 @@ def conflict_with(features: Features, kept: Kept) -> Reason | None:
 
 
 def conflict_between(kept: Kept, other: Kept) -> Reason | None:
-    """Why two clusters are not one: half of the pairs of what they keep differ, or more.
+    """The reason why two clusters are not one: half of the pairs of their kept members differ, or more.
 
-    Half do where one of two members tells nothing of it, as `Is it possible?` beside `Turn it on`. Where the members of
-    one cluster differ from each other, one of them may stand by the other cluster, and more than half decide.
+    Half do where one of two members does not mention it, as `Is it possible?` beside `Turn it on`. Where the members of
+    one cluster differ from each other, one of them may belong to the other cluster, and more than half decide.
     """
     reasons = [conflict(one, two) for one in kept for two in other]
     differing = [reason for reason in reasons if reason is not None]

@@ -10,7 +10,7 @@ from functools import cache
 from questream.clustering.second_look.items import Kind, hashed, item
 from questream.clustering.second_look.lexicon import Lexicon, read_lexicon
 
-# BARE numbers tell of anything; those of two other categories are not compared.
+# BARE numbers count anything; those of two other categories are not compared.
 CATEGORIES = (
     "bare",
     "time",

@@ -25,7 +25,7 @@ _CONTRACTION = re.compile(
 )
 
 
-# The last bit of an axis tells states.
+# The last bit of an axis marks states.
 STATE = 1 << 12
 
 

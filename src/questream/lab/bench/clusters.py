@@ -96,7 +96,7 @@ class ExemplarFigures:
 class MemoryFigures:
     """A whole worker without a model, after it has answered some questions: MiB in RAM then, and at the most.
 
-    None where the system does not tell.
+    None where the system does not report it.
     """
 
     dimension: int
@@ -125,12 +125,12 @@ def measure_assignment(
             for turn in group:
                 with threadpool_limits(turns[turn], user_api="blas"):
                     timings[turns[turn]].append(prepared.decide(batches[turn]))
-    told = [_summary(dimension, clusters, count, timings[count][_WARM_UP_RUNS:]) for count in threads]
-    return told, MirrorLoad(dimension, clusters, load_seconds)
+    figures = [_summary(dimension, clusters, count, timings[count][_WARM_UP_RUNS:]) for count in threads]
+    return figures, MirrorLoad(dimension, clusters, load_seconds)
 
 
 def measure_exemplars(settings: Settings, dimension: int, clusters: int, exemplars: int, runs: int) -> ExemplarFigures:
-    """Decide the same micro-batches with and without questions that people turned away, in turns, with one BLAS thread.
+    """Decide the same micro-batches with and without questions that people rejected, in turns, with one BLAS thread.
 
     They are drawn over `clusters` clusters, each near its own. Raises what the store raises.
     """
@@ -143,7 +143,7 @@ def measure_exemplars(settings: Settings, dimension: int, clusters: int, exempla
         threadpool_limits(1, user_api="blas"),
     ):
         for turn, batch in enumerate(batches):
-            # Whoever is first warms the caches.
+            # The first of the two warms the caches.
             for which in (turn % 2, 1 - turn % 2):
                 seconds[which].append((without, with_them)[which].decide(batch).cpu)
     plain, bound = (1000 * float(np.median(values[_WARM_UP_RUNS:])) for values in seconds)

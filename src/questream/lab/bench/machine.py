@@ -59,27 +59,27 @@ def load_average() -> float | None:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Processor time that a process has used so far, all its threads; None where the system does not tell."""
+    """Processor time that a process has used so far, all its threads; None where the system does not report it."""
     return _figure(lambda: sum(psutil.Process(pid).cpu_times()[:2]))
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Memory of a process that is in RAM now; None where the system does not tell."""
+    """Memory of a process that is in RAM now; None where the system does not report it."""
     return _figure(lambda: psutil.Process(pid).memory_info().rss)
 
 
 def thread_count(pid: int) -> int | None:
-    """Threads of a process; None where the system does not tell."""
+    """Threads of a process; None where the system does not report them."""
     return _figure(lambda: psutil.Process(pid).num_threads())
 
 
 def open_file_count(pid: int) -> int | None:
-    """Open files and sockets of a process; None where the system does not tell."""
+    """Open files and sockets of a process; None where the system does not report them."""
     return _figure(lambda: psutil.Process(pid).num_fds())
 
 
 def peak_resident_bytes(pid: int) -> int | None:
-    """The most memory that a process has ever had in RAM; None where the system does not tell."""
+    """The most memory that a process has ever had in RAM; None where the system does not report it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

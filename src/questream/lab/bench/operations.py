@@ -29,9 +29,9 @@ Make = Callable[[Decisions, int], Propose]
 
 @dataclass(frozen=True, slots=True)
 class OperationFigures:
-    """What an operation costs, in ms of processor time: the mean of `runs` of them, each on clusters of its own.
+    """The cost of an operation in ms of processor time: the mean of `runs` of them, each on clusters of its own.
 
-    `cpu_mean` is that of who asks for it, `store_cpu_mean` that of the store, None where it does not tell.
+    `cpu_mean` is that of the caller, `store_cpu_mean` that of the store, None where it does not report it.
     """
 
     kind: str
@@ -79,7 +79,7 @@ def _mean_cost(store: Store, namespace: str, client: Any, make: Make, runs: int)
 
 
 def _store_seconds(client: Any) -> float | None:
-    """Processor time of the server so far; None where it is several, or does not tell."""
-    told = client.info("cpu")
-    parts = [told.get(name) for name in ("used_cpu_user", "used_cpu_sys")]
+    """Processor time of the server so far; None where it is several, or does not report it."""
+    figures = client.info("cpu")
+    parts = [figures.get(name) for name in ("used_cpu_user", "used_cpu_sys")]
     return None if None in parts else float(sum(parts))

@@ -39,7 +39,7 @@ class Throughput:
 
     Microseconds are per question, processor time that of the workers alone; `stage_microseconds` add up to more than
     the time between two questions, since the stages overlap. `decisions_per_retry` is None where nothing was retried;
-    resident memory is the largest worker's. What the system does not tell is None.
+    resident memory is the largest worker's. A figure that the system does not report is None.
     """
 
     delivery: str

@@ -36,7 +36,7 @@ _MODEL, _REVISION, _THRESHOLD = "made-up", "1", 0.725
 class RecoveryFigures:
     """`clusters` of a namespace put back by one worker, then read as every worker reads them when it starts.
 
-    Memory is that of this process, which does what the worker does: None where the system does not tell.
+    Memory is that of this process, which does what the worker does: None where the system does not report it.
     """
 
     clusters: int

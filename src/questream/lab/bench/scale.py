@@ -3,7 +3,7 @@
 Each worker is a process with a clusterer of its own on the same Redis, and all questions are new subjects. In the place
 of Kafka and a model each waits: a micro-batch is ready so long after the one before was taken. Workers that wait leave
 the processor to each other, so that few cores show what many would give, as long as `busy_cores` is below what there
-is. On fewer, the processor time of a question still tells what a core for each worker, and one for Redis, would give.
+is. On fewer, the processor time of a question still shows what a core for each worker, and one for Redis, would give.
 
 All numbers of workers decide as many micro-batches: a question is scored with every cluster that is there, so that more
 workers, which open more clusters in the same time, would have dearer questions.
@@ -186,7 +186,7 @@ def _figures(
 
 
 def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, left: Any, tie: Connection) -> None:
-    """The child: warms up, says so, and from when it is told decides batch after batch of those that are left."""
+    """The child: warms up, reports that, and on the parent's word decides batch after batch of those that are left."""
     log_errors(settings)
     config = namespace_config(settings, table_encoder((), np.empty((0, plan.dimension), np.float32)))
     store = open_store(settings.redis, settings.clusters.log_entries)

@@ -62,7 +62,7 @@ class ServeFigures:
     """One kind of request over `runs`, in milliseconds; `cpu_mean` is processor time of the server.
 
     `first` is the first request of its kind after the server's start, until what is found out for it is there. None of
-    `cpu_mean` where it is not told.
+    `cpu_mean` where it is not known.
     """
 
     what: str
@@ -165,12 +165,12 @@ def _levels(clusters: int) -> Levels:
 
 def _publish_events(settings: Settings, clusters: int) -> None:
     now, namespace = int(time.time() * 1000), settings.clusters.namespace
-    told = [
+    found = [
         DetectedEvent("spiking", f"c{1 + 131 * at % clusters}", now - at * 60_000, now - at * 60_000 - 600_000, 9, 1.2)
         for at in range(_EVENTS)
     ]
     topic = settings.kafka.event_topic
-    values = [orjson.dumps(event_document(namespace, one, settings.kafka.output_topic)) for one in told]
+    values = [orjson.dumps(event_document(namespace, one, settings.kafka.output_topic)) for one in found]
     with _sender(settings) as send:
         send([Outgoing(topic, f"{namespace}/c1".encode(), value, ()) for value in values])
 
@@ -273,11 +273,11 @@ class _Server:
             size = len(answer.content)
             if answer.status_code != 200:
                 raise QuestreamError(f"{what}: HTTP {answer.status_code}")
-        # The system counts processor time in hundredths: the mean of many tells more than a median.
+        # The system counts processor time in hundredths: the mean of many is more exact than a median.
         return _figures(what, seconds, 1000 * float(np.mean(cpu[1:] or cpu)), size)
 
     def follow(self, settings: Settings, runs: int) -> ServeFigures:
-        """From the publication of a decision to the line that tells it."""
+        """The delay from the publication of a decision to its line on the page."""
         seconds = []
         arrived = threading.Semaphore(0)
         ready = threading.Event()

@@ -23,8 +23,8 @@ _MIB = 1024**2
 class StartPart:
     """A part of a start, by the clock and in processor time of all threads; and the process's memory at its end.
 
-    `mapped_mib` of the `resident_mib` are of files, such as libraries and weights, which processes share. What the
-    system does not report is None.
+    `mapped_mib` of the `resident_mib` are of files that processes share, such as libraries. A figure is None
+    where the system does not report it.
     """
 
     name: str

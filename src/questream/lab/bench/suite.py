@@ -87,7 +87,7 @@ class Results:
 
 
 def run_suite(servers: Servers, plan: Plan, announce: Announce) -> Results:
-    """Measure the parts of the plan, in a fixed order; `announce` is told what is under way.
+    """Measure the parts of the plan, in a fixed order; `announce` gets the present step.
 
     Raises QuestreamError if servers or workers fail.
     """

@@ -36,7 +36,7 @@ class NoAnswer(QuestreamError):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a worker has counted since its start, or between two looks; what the system does not tell is None.
+    """A worker's counts since its start, or between two readings; None where the system does not report one.
 
     `stage_seconds` is summed over all batches, by stage; `peak_bytes` is the most that was ever resident.
     """

@@ -1,4 +1,4 @@
-"""A value of a sweep from a few answers to "same question?", each asked where it tells most.
+"""A value of a sweep from a few answers to "same question?", each asked where it informs most.
 
 An answer turns the odds of all values to be the best, and may be wrong. The next is asked about the one at
 which it is expected to say most about the best one (mutual information: Lindley 1956, MacKay 1992).
@@ -68,7 +68,7 @@ class Inquiry:
         self._of_biggest: set[tuple[int, int]] = set()
 
     def asks(self, most: int) -> Iterator[Ask]:
-        """One question after the other, each told or passed over before the next; up to `most` answers, with those
+        """One question after the other, each answered or passed over before the next; up to `most` answers, with those
         before, until they suffice or nothing is left that is worth asking.
         """
         while len(self.answers) < most and not self.is_sure:
@@ -156,20 +156,20 @@ class Inquiry:
         )
 
     def _heaps(self, best: int) -> tuple[str, ...]:
-        """What is asked at another value tells nothing of the clusters at this one."""
+        """Answers at another value say nothing about the clusters at this one."""
         clusters, dial = self._sweep.after[best], self._sweep.dial
-        told = [
+        answers = [
             self.answers[one, two]
             for one, two in self._of_biggest & self.answers.keys()
             if clusters[one] == clusters[two]
         ]
-        apart = told.count(False)
-        if len(told) < _FEWEST_OF_BIGGEST or apart < _MOSTLY_APART * len(told):
+        apart = answers.count(False)
+        if len(answers) < _FEWEST_OF_BIGGEST or apart < _MOSTLY_APART * len(answers):
             return ()
         return (
             "the biggest clusters may be heaps, which no team can take: of"
-            f" {len(told)} pairs drawn from them at {dial.written(self._sweep.values[best])} {apart} are not the same;"
-            f" a higher {dial.name} parts more of them",
+            f" {len(answers)} pairs drawn from them at {dial.written(self._sweep.values[best])} {apart} are not the"
+            f" same; a higher {dial.name} parts more of them",
         )
 
     def _one_sided(self) -> tuple[str, ...]:

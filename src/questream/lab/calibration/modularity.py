@@ -45,7 +45,7 @@ class NeighbourGraph:
 
 
 def neighbour_graph(vectors: Matrix, similarity: Similarity) -> NeighbourGraph:
-    """The graph of unit vectors (n, d), more than three, by the cosine that clusters are told apart by."""
+    """The graph of unit vectors (n, d), more than three, by the cosine that separates clusters."""
     # Not at the top: the import takes a second, of all who read a sample of a topic, too.
     from sklearn.neighbors import NearestNeighbors
 

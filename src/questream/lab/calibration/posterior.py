@@ -108,5 +108,5 @@ def last_rows_together(sweep: Sweep) -> NDArray[np.int8]:
 
 
 def parting_counts(sweep: Sweep, rows: NDArray[np.int8]) -> NDArray[np.int64]:
-    """How many others each question shares a group with up to each row, (n, t); `rows` as told above."""
+    """The number of others that each question shares a group with up to each row, (n, t); `rows` as above."""
     return np.stack([(rows == row).sum(axis=1) for row in range(len(sweep.values))], axis=1)

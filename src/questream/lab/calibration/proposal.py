@@ -10,7 +10,7 @@ import numpy as np
 from questream.lab.calibration.sweep import Floats, Sweep
 from questream.lab.evaluation.agreement import shared_counts
 
-# The interval that is told holds the best value with this probability.
+# The interval that is reported holds the best value with this probability.
 CONFIDENCE = 0.9
 BOOTSTRAP_ROUNDS = 400
 _TIE = 1e-9
@@ -46,9 +46,9 @@ class Setting:
 class Proposal:
     """A value of the sweep's dial for the stream, and what else was tried, in ascending order.
 
-    The best value lies between `low` and `high` with a probability of 90 %, as far as the sample tells; None where
+    The best value lies between `low` and `high` with a probability of 90 %, by the sample; None where
     nothing bounds it on that side. `measure` names what `score` is. `remarks` say what to mind. Where nothing that it
-    was made from tells the value, it is a guess, and not `is_known`.
+    was made from determines the value, it is a guess, and not `is_known`.
     """
 
     value: float

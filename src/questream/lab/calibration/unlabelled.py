@@ -24,7 +24,7 @@ _BOOTSTRAP_ROUNDS = 100
 _VALLEY = (0.55, 0.75)
 _MOST_IN_VALLEY = 0.15
 _FEWEST_ALONE = 0.15
-# Below, intents are no more clearly told apart than issues of which hardly two are one.
+# Below, intents are no more clearly separated than issues of which hardly two are one.
 _CLEAR_MODULARITY = 0.65
 _UNKNOWN = (
     "a sample does not show whether questions of one intent belong together or only those that ask the same:"

@@ -1,4 +1,4 @@
-"""Intents and topics of the demo's clusters, found from what the cluster topic tells of them, as any reader could."""
+"""Intents and topics of the demo's clusters, found from the records of the cluster topic, as any reader could."""
 
 from __future__ import annotations
 

@@ -74,15 +74,15 @@ def render_snapshot(snapshot: Snapshot, console: Console, spinner: Spinner) -> R
 
 
 def render_end(snapshot: Snapshot, summary: Summary, console: Console) -> RenderableType:
-    """What stays on the screen when the stream has ended."""
+    """The screen that stays when the stream has ended."""
     width = min(console.size.width, _WIDEST)
-    told = render_summary(summary)
-    lines = console.size.height - _OTHER_LINES_OF_THE_END - len(console.render_lines(told, pad=False))
+    shown_summary = render_summary(summary)
+    lines = console.size.height - _OTHER_LINES_OF_THE_END - len(console.render_lines(shown_summary, pad=False))
     return Group(
         _title(snapshot),
         _figures(snapshot.figures, width),
         _biggest(snapshot.figures.biggest, width, max(lines, _LEAST_LINES)),
-        told,
+        shown_summary,
     )
 
 

@@ -22,7 +22,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """A cluster as the cluster topic last told it, with a typical question of it."""
+    """A cluster by its last state in the cluster topic, with a typical question of it."""
 
     id: str
     size: int

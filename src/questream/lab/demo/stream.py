@@ -106,7 +106,7 @@ class Asker:
         self._opened.close()
 
     def send(self, question_id: str, text: str, on_delivery: OnDelivery) -> None:
-        """Send a question that may stand for its cluster; its place is told later."""
+        """Send a question that may represent its cluster; its place is known later."""
         self._send(question_id, text, [(_TEXT_HEADER, text[:_SHOWN_CHARACTERS].encode())], on_delivery)
 
     def ask(self, question_id: str, text: str) -> Place:
@@ -137,7 +137,7 @@ def _settings(bootstrap: str) -> Settings:
 class Feeder(Task):
     """Sends all questions, never more than `in_flight` of them ahead of their decisions.
 
-    So the stream runs as fast as the worker can, and latencies tell of the worker rather than of a queue before it.
+    So the stream runs as fast as the worker can, and latencies are those of the worker, not of a queue before it.
     `gold` holds the gold group of each sent question that has one, by its place.
     """
 

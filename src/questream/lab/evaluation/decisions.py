@@ -16,9 +16,9 @@ _CURVE_POINTS = 61
 
 @dataclass(frozen=True, slots=True)
 class PairDecisions:
-    """Pairs told the same at or above `threshold`: right (`joined`, `apart`) and wrong (`falsely_joined`, `missed`).
+    """Pairs, the same from `threshold` up: right (`joined`, `apart`) and wrong (`falsely_joined`, `missed`).
 
-    Without a pair at or above it nothing is told wrongly, and `precision` is 1.
+    Without a pair from it up no pair is joined wrongly, and `precision` is 1.
     """
 
     threshold: float
@@ -42,10 +42,10 @@ def centred(vectors: Matrix, similarity: Similarity) -> Matrix:
 
 
 def decisions_at(threshold: float, scores: ArrayLike, same: Sequence[bool]) -> PairDecisions:
-    """How pairs of these similarities (n,) fall."""
-    told, labels = np.asarray(scores) >= threshold, np.asarray(same, bool)
-    joined, apart = int(np.sum(told & labels)), int(np.sum(~told & ~labels))
-    false, missed = int(np.sum(told & ~labels)), int(np.sum(~told & labels))
+    """The classification of pairs of these similarities (n,)."""
+    same_by_score, labels = np.asarray(scores) >= threshold, np.asarray(same, bool)
+    joined, apart = int(np.sum(same_by_score & labels)), int(np.sum(~same_by_score & ~labels))
+    false, missed = int(np.sum(same_by_score & ~labels)), int(np.sum(~same_by_score & labels))
     return PairDecisions(
         threshold=threshold,
         joined=joined,

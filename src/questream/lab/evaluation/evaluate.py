@@ -67,7 +67,7 @@ class GroupEvaluation:
 
 
 def evaluate_pairs(file: PairFile, encoder: Encoder, rules: Rules, announce: Announce) -> PairEvaluation:
-    """Measure how well the model tells the pairs apart, and how they fall under `rules`."""
+    """Measure how well the model separates the pairs, and their decisions under `rules`."""
     started = time.perf_counter()
     distinct, rows = _distinct([*file.first, *file.second])
     vectors = _embed(distinct, encoder, announce)

@@ -37,7 +37,7 @@ class PairFile:
 class GoldFile:
     """The questions of a file that are evaluated, in its order: texts, gold groups (n,) by number, their names.
 
-    `asked_at` (n,) tells when each was asked, None unless all say so. `empty` and `ungrouped` are how many questions
+    `asked_at` (n,) has the time of each, None unless all have one. `empty` and `ungrouped` are how many questions
     were passed over because they have no text or no gold group, `left_out` how many others were not drawn.
     """
 
@@ -51,7 +51,7 @@ class GoldFile:
 
     @property
     def contradicted(self) -> int:
-        """How many questions have a text that also stands in another gold group: nothing can tell these apart."""
+        """The number of questions whose text is also in another gold group: no method can separate these."""
         groups: dict[str, set[int]] = {}
         for text, group in zip(self.texts, self.gold.tolist(), strict=True):
             groups.setdefault(text, set()).add(group)

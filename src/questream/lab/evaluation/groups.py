@@ -79,7 +79,7 @@ class GroupFigures:
     `first` is of the order that `order` names: by time where each question says when it was asked, else of the file.
     `shuffled` holds one for each shuffle; mean and spread (standard deviation) of them are None without any.
     `by_size` is after the stream in the first order, `levels` are the intents and topics above the clusters in that
-    order. `reliability` is that of a confidence that is fitted to some of the questions that joined and told of the
+    order. `reliability` is that of a confidence that is fitted to some of the questions that joined and applied to the
     others, None where all of them went right, or all wrong. `seconds` is how long clustering took in it.
     """
 
@@ -162,15 +162,15 @@ def level_figures(
 
 
 def reliability_of_joins(clustering: Clustering, stream: Stream) -> Reliability | None:
-    """How reliable a confidence in the joins of a stream is, where a join is right in a cluster mostly of its group."""
+    """The reliability of a confidence in the joins of a stream; a join is right in a cluster mostly of its group."""
     if clustering.similarity is None or clustering.published is None:
         return None
     right = joined_their_group(clustering.published, stream.gold)
     joined = ~np.isnan(clustering.similarity)
-    told = right[joined]
-    if not told.any() or told.all():
+    outcomes = right[joined]
+    if not outcomes.any() or outcomes.all():
         return None
-    return reliability(cross_fitted(clustering.similarity[joined], told), told)
+    return reliability(cross_fitted(clustering.similarity[joined], outcomes), outcomes)
 
 
 def joined_their_group(published: Labels, gold: Labels) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""How well similarity tells labelled pairs apart."""
+"""How well similarity separates labelled pairs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class OneSidedPairs(QuestreamError):
 
 @dataclass(frozen=True, slots=True)
 class MeasureMetrics:
-    """What one measure tells, at its best thresholds for these pairs; all but thresholds lie in [0, 1].
+    """The figures of one measure at its best thresholds for these pairs; all but thresholds lie in [0, 1].
 
-    `accuracy` is the best share of pairs told right, at `accuracy_threshold`; `f1` the best F1 of *same*, at
+    `accuracy` is the best share of pairs classified right, at `accuracy_threshold`; `f1` the best F1 of *same*, at
     `f1_threshold`, with `precision` and `recall` there; `ap` the average precision, which needs no threshold.
     Thresholds are similarities (cossim, dot) or distances (manhattan, euclidean).
     """
@@ -161,9 +161,9 @@ def _precision_and_f1(
     weights: NDArray[np.int64], labels: NDArray[np.bool_], last_of_score: NDArray[np.intp]
 ) -> tuple[float, float]:
     """Average precision and best F1, as scikit-learn and the evaluator define them, of weighted pairs, best first."""
-    told = np.cumsum(weights)[last_of_score]
+    classified = np.cumsum(weights)[last_of_score]
     right = np.cumsum(weights * labels)[last_of_score]
     total = right[-1]
-    precision = right / np.maximum(told, 1)
+    precision = right / np.maximum(classified, 1)
     recall_steps = np.diff(right, prepend=0) / total
-    return float(recall_steps @ precision), float(np.max(2 * right / (told + total)))
+    return float(recall_steps @ precision), float(np.max(2 * right / (classified + total)))

@@ -45,7 +45,7 @@ class Clustering:
     """The cluster of each question in the order of the stream: at the moment it was published, and after the stream.
 
     `published` is None for methods that see all questions before they answer. `similarity` (n,) is that to the cluster
-    that a question joined, NaN where it opened one; None for methods that tell none.
+    that a question joined, NaN where it opened one; None for methods that have none.
     """
 
     published: Labels | None

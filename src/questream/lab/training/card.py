@@ -1,4 +1,4 @@
-"""A trained model's card, from what was really done. It tells how much data there was, and quotes none."""
+"""A trained model's card, from its training as it was done. It has the amount of data, and quotes none."""
 
 from __future__ import annotations
 

@@ -99,11 +99,11 @@ def bcubed_of_each(clusters: Labels, groups: Labels) -> tuple[Weights, Weights]:
 
 
 def average_precision(right: NDArray[np.bool_], weights: Weights) -> float:
-    """Average precision of weighted pairs, the most similar first; `right` tells which are the same question."""
-    told, found = np.cumsum(weights), np.cumsum(weights * right)
+    """Average precision of weighted pairs, the most similar first; `right` marks those of the same question."""
+    classified, found = np.cumsum(weights), np.cumsum(weights * right)
     if not len(found) or found[-1] == 0:
         return 0.0
-    return float((weights * right) @ (found / np.maximum(told, _SMALLEST_PRECISION)) / found[-1])
+    return float((weights * right) @ (found / np.maximum(classified, _SMALLEST_PRECISION)) / found[-1])
 
 
 class _AllPairs:
@@ -120,7 +120,7 @@ class _AllPairs:
 
     def precision(self, drawn: Weights) -> float:
         """Average precision where each group was drawn so many times (groups,)."""
-        # Two draws of a group are two groups: their pairs are not told apart, so they are not counted at all.
+        # Two draws of a group are two groups: their pairs are neither same nor different, so they are not counted.
         weights = np.where(self._right, drawn[self._one], drawn[self._one] * drawn[self._other])
         return average_precision(self._right, weights)
 

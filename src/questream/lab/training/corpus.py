@@ -123,7 +123,7 @@ def corpus_of(pairs: Iterable[LabelledPair], questions: Mapping[int, Iterable[Fi
     ambiguous = {key for key, names in gold.items() if len(names) > 1}
     for key in ambiguous:
         del texts[key]
-    told: list[tuple[str, str, bool]] = []
+    usable: list[tuple[str, str, bool]] = []
     unusable = 0
     for pair in pairs:
         one, other = text_key(pair.text_a), text_key(pair.text_b)
@@ -132,19 +132,19 @@ def corpus_of(pairs: Iterable[LabelledPair], questions: Mapping[int, Iterable[Fi
             continue
         texts.setdefault(one, pair.text_a.strip())
         texts.setdefault(other, pair.text_b.strip())
-        told.append((one, other, pair.same))
-    return _joined(texts, gold, told, LeftOut(ambiguous_texts=len(ambiguous), unusable_pairs=unusable))
+        usable.append((one, other, pair.same))
+    return _joined(texts, gold, usable, LeftOut(ambiguous_texts=len(ambiguous), unusable_pairs=unusable))
 
 
 def text_key(text: str) -> str:
-    """What two texts share that differ in case and white space alone."""
+    """A key that texts share which differ in case and white space alone."""
     return " ".join(text.split()).casefold()
 
 
 def _joined(
     texts: Mapping[str, str],
     gold: Mapping[str, set[tuple[int, str]]],
-    told: Sequence[tuple[str, str, bool]],
+    answers: Sequence[tuple[str, str, bool]],
     left_out: LeftOut,
 ) -> Corpus:
     index = {key: at for at, key in enumerate(texts)}
@@ -155,10 +155,10 @@ def _joined(
     for at, name in enumerate(named):
         if name is not None:
             components.join(founders.setdefault(name, at), at)
-    same = {_ordered(index[one], index[other]): None for one, other, alike in told if alike}
+    same = {_ordered(index[one], index[other]): None for one, other, alike in answers if alike}
     agreeing = [pair for pair in same if components.join(*pair)]
     groups = components.labels()
-    different = {_ordered(index[one], index[other]): None for one, other, alike in told if not alike}
+    different = {_ordered(index[one], index[other]): None for one, other, alike in answers if not alike}
     apart = [pair for pair in different if groups[pair[0]] != groups[pair[1]]]
     contradicting = len(same) - len(agreeing) + len(different) - len(apart)
     return Corpus(

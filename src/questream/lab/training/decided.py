@@ -40,7 +40,7 @@ class DecidedQuestion:
 
 @dataclass(slots=True)
 class Missed:
-    """What could not be told: questions whose record is no longer in the input topic, or reads otherwise now."""
+    """The number of questions that could not be read: the input topic no longer has their record, or has another."""
 
     questions: int = 0
 
@@ -56,8 +56,8 @@ def decided_questions(
 ) -> Iterator[DecidedQuestion]:
     """The questions of a namespace whose group is `chosen`, of the newest decisions of each partition.
 
-    A group is a cluster, of level 1 an intent, of 2 a topic. An id that was merged away stands for what survived it.
-    Two groups that an operator gave the same label are one, named by the older. A question is told once, however often
+    A group is a cluster, of level 1 an intent, of 2 a topic. An alias means its survivor.
+    Two groups that an operator gave the same label are one, named by the older. A question comes once, however often
     its decision was published. Raises KafkaUnavailable, KafkaRefused and what the store raises.
     """
     with DecidedTopics(settings, namespace, newest) as topics:

@@ -156,7 +156,7 @@ def _losses(model: SentenceTransformer, recipe: Recipe, names: Sequence[str]) ->
 def arguments_of(
     kind: Callable[..., _Arguments], recipe: Recipe, checkpoints: Checkpoints, device: torch.device, dtype: str
 ) -> _Arguments:
-    """What the library's trainer is told of a training, as arguments of this kind."""
+    """The arguments of the library's trainer, of this kind."""
     return kind(
         output_dir=str(checkpoints.folder),
         num_train_epochs=recipe.epochs,
@@ -178,7 +178,7 @@ def arguments_of(
         logging_strategy="steps",
         logging_steps=_LOGGED_STEPS,
         disable_tqdm=True,
-        # No service is told of it, and nothing is sent to the hub.
+        # No service gets a report, and nothing is sent to the hub.
         report_to="none",
         push_to_hub=False,
         dataloader_pin_memory=device.type == "cuda",
@@ -201,7 +201,7 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # untyped in 
             options["batch_size"] = self._batches[CONTRASTIVE]
             return DefaultBatchSampler(RandomSampler(dataset, generator=options["generator"]), **options)
         options["batch_size"] = self._batches[RANKING]
-        # The library keeps a text from standing twice in a batch; told of groups alone, it keeps two pairs of one
+        # The library keeps a text from being twice in a batch; given groups alone, it keeps two pairs of one
         # group apart, whose texts would be each other's negatives.
         return NoDuplicatesBatchSampler(Dataset.from_dict({"group": self._groups_of_pairs.tolist()}), **options)
 
@@ -210,7 +210,7 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # untyped in 
 
 
 class Reporter(TrainerCallback):
-    """Tells the watch of steps, losses and evaluations."""
+    """Reports steps, losses and evaluations to the watch."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -218,12 +218,12 @@ class Reporter(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002 - the base's signature
         self._watch.step(state.global_step, state.max_steps)
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:  # noqa: ARG002 - the base's signature
-        if "loss" in told["logs"]:
-            self._watch.loss(float(told["logs"]["loss"]))
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **event: Any) -> None:  # noqa: ARG002 - the base's signature
+        if "loss" in event["logs"]:
+            self._watch.loss(float(event["logs"]["loss"]))
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:  # noqa: ARG002 - the base's signature
-        figures = {name.removeprefix("eval_"): float(value) for name, value in told["metrics"].items()}
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **event: Any) -> None:  # noqa: ARG002 - the base's signature
+        figures = {name.removeprefix("eval_"): float(value) for name, value in event["metrics"].items()}
         self._watch.evaluated(float(state.epoch or 0), figures)
 
 

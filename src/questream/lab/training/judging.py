@@ -127,7 +127,7 @@ def _fit(
     torch.manual_seed(recipe.seed)  # the head begins as chance has it
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
     verbosity = transformers_logging.get_verbosity()
-    # It would tell that the head is new, at length.
+    # It would log at length that the head is new.
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as above
     library = CrossEncoder(str(source), num_labels=1, device=str(device), local_files_only=True)
     transformers_logging.set_verbosity(verbosity)

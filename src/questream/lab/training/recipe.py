@@ -1,4 +1,4 @@
-"""How a model is trained: the recipe of the card of all-mpnet-base-questions-clustering-en, unless told otherwise."""
+"""How a model is trained: the recipe of the card of all-mpnet-base-questions-clustering-en by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a training, how it tells of itself, and what came of it."""
+"""The order, the progress and the result of a training."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Order:
 
 
 class Watch(Protocol):
-    """Is told how training goes."""
+    """Receives the progress of a training."""
 
     def announce(self, what: str) -> None:
-        """What is under way now."""
+        """Report the present step."""
 
     def step(self, done: int, steps: int) -> None:
         """So many of all steps are done."""

@@ -55,8 +55,8 @@ class Verified:
 class Waiting:
     """The store epoch of a namespace, None where it has to be recovered, and the clusters that wait in its outbox.
 
-    `operations` tells that operations wait to be published, `levels` that the namespace's levels do, whose
-    lease nobody has. `rules` are those that people set for the namespace.
+    `operations`: operations wait to be published; `levels`: the namespace's levels wait, and their
+    lease is free. `rules` are those that people set for the namespace.
     """
 
     store_epoch: str | None

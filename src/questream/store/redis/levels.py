@@ -100,7 +100,7 @@ def _count(field: bytes | None) -> int:
 
 
 def _level_rules(text: bytes | None) -> bytes:
-    """The level rules that stand, '' where those of the namespace cannot be read: whoever decides meets them."""
+    """The level rules in force, '' where those of the namespace cannot be read: a worker reports that."""
     try:
         return level_rules_text(parse_rules(text)).encode()
     except ValueError:

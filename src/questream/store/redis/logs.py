@@ -56,5 +56,5 @@ def _of_namespaces(replies: Sequence[Any]) -> list[Any]:
 def _is_of_a_key(error: Exception) -> bool:
     if isinstance(error, redis.exceptions.NoPermissionError):
         return concerns_key(str(error))
-    # Whoever reads the log finds it lost, and has it begun anew.
+    # A reader of the log finds it lost, and has it begun anew.
     return isinstance(error, redis.exceptions.ResponseError) and "WRONGTYPE" in str(error)

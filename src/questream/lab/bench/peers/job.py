@@ -36,7 +36,7 @@ class Job:
 
 
 def read_job() -> Job:
-    """The job on standard input; once that is closed, by whoever asked for it or by their end, this process ends."""
+    """The job on standard input; once that is closed, by the parent or by its end, this process ends."""
     # Without a buffer, whose lock the thread would hold while the interpreter ends.
     standard_input = io.FileIO(0)
     job = Job(**orjson.loads(standard_input.readline()))

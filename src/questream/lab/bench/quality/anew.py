@@ -1,7 +1,7 @@
 """Offline average linkage of all questions so far, anew with each micro-batch.
 
-A cluster has the id of the former one with which it shares most questions. How far this falls behind itself after the
-stream tells what the questions that are not there yet cost as published.
+A cluster has the id of the former one with which it shares most. The difference of F1 as published and after
+the stream is the cost of not knowing the later questions yet.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Figures:
 
     `settings_tried` and `orders` count what the figures rest on. `spread` is the standard deviation over the orders of
     BCubed F1 after the stream. `seconds` are the processor's for one order at that setting. `peak_mib` is the most
-    that the process grew by in any run, what the method's packages take not included. `remark` tells why there are no
+    that the process grew by in any run, what the method's packages take not included. `remark` says why there are no
     scores, or why they rest on fewer runs than they should.
     """
 

@@ -58,7 +58,7 @@ def level_method(name: str) -> str:
 
 
 def answered_method(name: str) -> str:
-    """What a level is called where answers have told how fine intents are."""
+    """The name of a level whose granularity was set by answers."""
     return f"{level_method(name)}, {_ANSWERS} answers"
 
 

@@ -66,7 +66,7 @@ def _section(name: str, rules: Rules, evaluation: Evaluation) -> dict[str, Any]:
 def _pairs(evaluation: PairEvaluation, rules: Rules) -> dict[str, Any]:
     figures, scores, same = evaluation.figures, evaluation.similarities, np.array(evaluation.file.same)
     marks = {"setting": rules.threshold, "best F1": figures.best.threshold}
-    told = scores >= rules.threshold
+    same_by_score = scores >= rules.threshold
     return {
         "kind": "pairs",
         "verdict": pair_verdict(figures),
@@ -74,8 +74,8 @@ def _pairs(evaluation: PairEvaluation, rules: Rules) -> dict[str, Any]:
             "How alike the pairs are": plots.similarities(scores[same], scores[~same], marks),
             "What other thresholds would give": plots.pair_curve(figures.curve, rules.threshold),
         },
-        "false": _shown_pairs(evaluation, np.flatnonzero(told & ~same), -scores),
-        "missed": _shown_pairs(evaluation, np.flatnonzero(~told & same), scores),
+        "false": _shown_pairs(evaluation, np.flatnonzero(same_by_score & ~same), -scores),
+        "missed": _shown_pairs(evaluation, np.flatnonzero(~same_by_score & same), scores),
     }
 
 

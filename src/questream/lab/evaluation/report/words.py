@@ -29,7 +29,7 @@ def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
 
 
 def pair_verdict(figures: PairFigures) -> list[str]:
-    """What a support lead should know of pairs told apart at the worker's threshold, a sentence each."""
+    """What a support lead should know of pairs classified at the worker's threshold, a sentence each."""
     worker, best = figures.worker, figures.best
     return [
         f"Of the pairs that mean the same, {worker.recall:.1%} are found;"

@@ -1,4 +1,4 @@
--- Delete keys of a namespace that is held, and with the last of them all that tells what it was. The next cluster's and the
+-- Delete keys of a namespace that is held, and with the last of them all fields of its config. The next cluster's and the
 -- last operation's number stay, so that none is given twice if the namespace begins anew, and so does its home.
 -- KEYS: 1 meta, then keys that go
 -- ARGV: 1 token of the hold, 2 fields of meta that stay, as JSON, once these are the last keys; '' before,

@@ -270,7 +270,7 @@ local function remains_of(key, entry)
 end
 
 -- Note that a cluster has parted with its `remains` from the survivor: what it came through on its way there, merges that
--- the entries `later` tell of, has absorbed it and gives it up too, so that nobody takes it out twice.
+-- the entries `later` record, has absorbed it and gives it up too, so that nobody takes it out twice.
 local function note_parted(key, most, survivor_id, returned_id, remains, later)
   local survivors = {}
   for _, entry in ipairs(later) do
