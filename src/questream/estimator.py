@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from questream.arguments import texts_of
 from questream.clustering.levels import LevelRules, leaf
 from questream.clustering.nearest import NEIGHBOURS, assigned
 from questream.clustering.rules import Linkage, Similarity
 from questream.encoder import Encoder
-from questream.given import texts_of
 from questream.library import BATCH_QUESTIONS, QuestionClusterer
 from questream.preparing import without_frame
 from questream.settings import Granularity

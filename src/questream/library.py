@@ -10,6 +10,19 @@ from typing import Any, get_args
 
 from numpy.typing import ArrayLike
 
+from questream.arguments import (
+    check_namespace,
+    check_parts,
+    check_rules,
+    check_thresholds,
+    dimension_of,
+    ids_of,
+    limit_of,
+    plain,
+    texts_beside,
+    texts_of,
+    unit_vectors_of,
+)
 from questream.clustering.levels import LevelRules, Node, leaf, leaves_of
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
@@ -23,19 +36,6 @@ from questream.deciding.proposal import Arrival
 from questream.domain import ClusterState, Decision, Matrix, Mode, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
-from questream.given import (
-    check_namespace,
-    check_parts,
-    check_rules,
-    check_thresholds,
-    dimension_of,
-    ids_of,
-    limit_of,
-    plain,
-    texts_beside,
-    texts_of,
-    unit_vectors_of,
-)
 from questream.preparing import version_of_function, without_frame
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 from questream.store.aliases import follow_aliases, survivor_of

@@ -21,13 +21,13 @@ class RulingField:
     """A field of a ruling that JSON holds as it is.
 
     `read` validates a JSON value and raises ValueError. `flags` writes the value as letters of the flags that the store
-    keeps of a cluster, `of_flags` reads it from them. `describe` words it for people.
+    keeps of a cluster, `parse_flags` reads it from them. `describe` words it for people.
     """
 
     name: str
     read: Callable[[Any], Any]
     flags: Callable[[Any], str]
-    of_flags: Callable[[str], Any]
+    parse_flags: Callable[[str], Any]
     describe: Callable[[Any], str]
 
 
@@ -64,11 +64,11 @@ def _number(
             raise ValueError(f"{name} is a number, or null")
         return None if value is None else of(value)
 
-    def of_flags(flags: str) -> float | None:
+    def parse_flags(flags: str) -> float | None:
         found = written.search(flags)
         return None if found is None else of(found[1])
 
-    return RulingField(name, read, lambda value: "" if value is None else letter + text(value), of_flags, describe)
+    return RulingField(name, read, lambda value: "" if value is None else letter + text(value), parse_flags, describe)
 
 
 _DISMISSED: dict[Dismissible, str] = {"name": "n", "split": "s"}
@@ -132,7 +132,7 @@ def flags_of(ruling: Ruling) -> str:
 
 def read_flags(flags: str) -> dict[str, Any]:
     """The inverse of `flags_of`. Raises ValueError."""
-    return {one.name: one.of_flags(flags) for one in RULING_FIELDS}
+    return {one.name: one.parse_flags(flags) for one in RULING_FIELDS}
 
 
 def describe_ruling(ruling: Ruling) -> list[str]:

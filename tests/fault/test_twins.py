@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.kit.history import Floats, History, assert_log_tells_the_same, assert_store_stands_as, read_records
+from tests.kit.history import Floats, History, assert_log_matches, assert_store_matches, read_records
 from tests.kit.stream import (
     Stream,
     WorkerProcess,
@@ -76,8 +76,8 @@ def test_workers_that_see_the_same_new_questions_at_once_open_no_twins(
 
     history = History(vector_at, THRESHOLD, similarity == "centred", centroid_members=16, mean_questions=150)
     assert_one_decision_each(decisions, (f"q{i}" for i in range(len(texts))))
-    assert_log_tells_the_same(history, read_records(files), stream)
-    assert_store_stands_as(history, stream.store())
+    assert_log_matches(history, read_records(files), stream)
+    assert_store_matches(history, stream.store())
     assert history.created >= ROUNDS * TOPICS
     assert {d["cluster_id"] for d in decisions if d["outcome"] == "created"} == {
         f"c{number}" for number in history.members.keys() | history.alias.keys()

@@ -31,7 +31,7 @@ from questream.store.protocol import Identity
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore
 from questream.tools.doctor.diagnosis import diagnose
-from questream.tools.doctor.findings import Check, Finding, Patient
+from questream.tools.doctor.findings import Check, CheckContext, Finding
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, RedisCluster, RedisSentinel, RedisServer, Topics
 from tests.kit.servers.kafka import PASSWORD
@@ -123,11 +123,11 @@ def test_a_wrong_setting_is_the_only_finding() -> None:
 
 
 def test_a_broker_that_does_not_answer_costs_no_more_than_the_limit(redis_url: str) -> None:
-    def hang(_: Patient) -> Iterator[Finding]:
+    def hang(_: CheckContext) -> Iterator[Finding]:
         threading.Event().wait()
         yield Finding("hanging", "ok", "never")
 
-    def work(_: Patient) -> Iterator[Finding]:
+    def work(_: CheckContext) -> Iterator[Finding]:
         yield Finding("working", "ok", "done")
 
     checks = [
@@ -145,7 +145,7 @@ def test_a_broker_that_does_not_answer_costs_no_more_than_the_limit(redis_url: s
 
 
 def test_a_check_that_breaks_tells_its_kind_and_not_its_text() -> None:
-    def broken(_: Patient) -> Iterator[Finding]:
+    def broken(_: CheckContext) -> Iterator[Finding]:
         raise RuntimeError("hunter2-open-sesame")
         yield
 

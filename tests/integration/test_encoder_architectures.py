@@ -16,7 +16,7 @@ import pytest
 from questream.encoder import Encoder, load_encoder
 from questream.errors import ModelError
 from questream.settings import ModelSettings, Settings
-from questream.tools.doctor.findings import Patient
+from questream.tools.doctor.findings import CheckContext
 from questream.tools.doctor.model_checks import check_model_files
 
 if TYPE_CHECKING:
@@ -182,11 +182,11 @@ def test_the_doctor_says_what_the_encoder_says(architecture: str, tmp_path: Path
     encoder = loaded(library, tmp_path / "saved")
     for asked, status in ((encoder.max_tokens, "ok"), (encoder.max_tokens + 1, "fail")):
         given = {"name": str(tmp_path / "saved"), "max_tokens": asked}
-        patient = Patient(Settings(model=ModelSettings.model_validate(given)))
-        (finding,) = check_model_files(patient)
+        context = CheckContext(Settings(model=ModelSettings.model_validate(given)))
+        (finding,) = check_model_files(context)
         assert finding.status == status
-        assert patient.model is not None
-        assert patient.model.dimension == encoder.dimension == 8
+        assert context.model is not None
+        assert context.model.dimension == encoder.dimension == 8
 
 
 def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(tmp_path: Path, models: ModuleType) -> None:

@@ -23,7 +23,7 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """The one JSON document on stdout; where there is none, the failure tells what the command said instead."""
+        """The one JSON document on stdout; where there is none, the failure has the command's messages instead."""
         assert self.out, f"exit code {self.code}: {self.err}"
         return json.loads(self.out)
 

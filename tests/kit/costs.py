@@ -68,7 +68,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
-    """Add what was used and not told yet to the last report of this test."""
+    """Add what was used and not reported yet to the last report of this test."""
     report = yield
     # At each step of a test: what it has started has often ended at the last.
     _meter.look()
@@ -81,7 +81,7 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up by file and by kind, in the process that hears of all tests."""
+    """Add up by file and by kind, in the process that gets the reports of all tests."""
     if report.when == "teardown":
         properties: dict[str, Any] = dict(report.user_properties)
         _files[report.nodeid.partition("::")[0]] += properties.get(_BY_FILE, 0.0)

@@ -45,7 +45,7 @@ class Forked:
         self.stdin = connection
         self.returncode: int | None = None
         self._command = command
-        # Several threads may ask at once; the end is told once.
+        # Several threads may ask at once; the end is reported once.
         self._lock = threading.Lock()
         answer, descriptors, _, _ = socket.recv_fds(connection, ANSWER.size, 1)
         if not answer:

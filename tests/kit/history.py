@@ -114,7 +114,7 @@ class History:
         return self.mean_sum / (self.mean_count + MEAN_PRIOR)
 
 
-def assert_log_tells_the_same(history: History, records: Iterable[dict[str, Any]], stream: Stream) -> None:
+def assert_log_matches(history: History, records: Iterable[dict[str, Any]], stream: Stream) -> None:
     """Replay the records; after each, the clusters that Redis' log names at its seq stand as the replay has them."""
     entries: dict[int, list[dict[bytes, bytes]]] = {}
     # redis-py's annotations allow for answers that only other calls give.
@@ -137,10 +137,10 @@ def assert_log_tells_the_same(history: History, records: Iterable[dict[str, Any]
                 np.testing.assert_allclose(np.sum(members, axis=0), _vector(fields[b"sum"]), atol=TOLERANCE)
 
     history.replay(records, compare)
-    assert not entries, "the log tells of more than the workers did"
+    assert not entries, "the log has more than the workers did"
 
 
-def assert_store_stands_as(history: History, store: RedisStore) -> None:
+def assert_store_matches(history: History, store: RedisStore) -> None:
     """The live clusters of the store are those of the replay, member for member."""
     states = {state.cluster_id: state for state in store.clusters("default")}
     assert states.keys() == history.members.keys()

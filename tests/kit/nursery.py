@@ -43,7 +43,7 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A child that runs, seen from the nursery: whoever asked for it holds the other end of the connection."""
+    """A child that runs, seen from the nursery: the caller holds the other end of the connection."""
 
     pid: int
     pidfd: int
@@ -97,7 +97,7 @@ class Nursery:
         return None
 
     def _look_after(self, child: Child, *, ended: bool) -> None:
-        """Kill a child whose connection was closed; tell how a child ended."""
+        """Kill a child whose connection was closed; report how a child ended."""
         if not ended:
             self._selector.unregister(child.connection)
             os.kill(child.pid, signal.SIGKILL)

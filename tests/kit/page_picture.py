@@ -66,9 +66,9 @@ def site() -> TestClient:
             assigned = clusterer.assign(vectors[chosen], [texts[at] for at in chosen])
         for at, one in zip(chosen, assigned.decisions, strict=True):
             cluster_of.setdefault(texts[at], one.cluster_id or 0)
-            told = {"outcome": one.outcome, "similarity": one.similarity, "threshold": one.threshold}
+            fields = {"outcome": one.outcome, "similarity": one.similarity, "threshold": one.threshold}
             asked_ms = moment - int(random.integers(0, 20 * 3_600_000))
-            records.append(decision(len(records), asked_ms, f"c{one.cluster_id}", namespace="default", **told))
+            records.append(decision(len(records), asked_ms, f"c{one.cluster_id}", namespace="default", **fields))
     for text, (label, route) in NAMES.items():
         store.label("default", cluster_of[text], label, route)
     sizes = {state.cluster_id: state.size for state in store.summaries("default")}

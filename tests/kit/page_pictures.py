@@ -25,8 +25,8 @@ from questream.broker.dead_letters import DeadLetter
 from questream.records.headers import Origin
 from questream.server.access import Access
 from questream.server.app import build_app
+from questream.server.dead_letters import DeadLetters, ReadDeadLetters
 from questream.server.decisions import Decisions
-from questream.server.letters import LetterBox, Letters
 from questream.server.limits import RateLimit
 from questream.server.services import Services
 from questream.tools.sorting import Level
@@ -63,10 +63,10 @@ class Shown:
     is_paused: bool = False
 
 
-class _Letters(LetterBox):
+class _Letters(DeadLetters):
     """Dead letters that stand in no topic."""
 
-    def _read(self) -> Letters:
+    def _read(self) -> ReadDeadLetters:
         now, newest = time.time_ns() // 1_000_000, list[tuple[DeadLetter, bool]]()
         for at, (reason, value, settled) in enumerate(_DEAD):
             origin = Origin("questions", at % 3, 1_204_881 + 37 * at)
@@ -75,7 +75,7 @@ class _Letters(LetterBox):
             )
             newest.append((letter, settled))
         reasons = Counter(reason for reason, _, _ in _DEAD)
-        return Letters(newest, reasons, reasons - Counter(reason for reason, _, settled in _DEAD if settled))
+        return ReadDeadLetters(newest, reasons, reasons - Counter(reason for reason, _, settled in _DEAD if settled))
 
 
 def pages(services: Services) -> dict[str, str]:
@@ -143,7 +143,7 @@ def _served(app: FastAPI) -> Iterator[str]:
 
 
 def draw(page: Page, shown: Shown, services: Services, path: Path) -> None:
-    """Draw one, once what it tells is read."""
+    """Draw one, once its data are read."""
     page.set_extra_http_headers(dict(shown.headers))
     for _ in range(_TRIES):
         answer = page.goto(shown.address)

@@ -22,13 +22,13 @@ from questream.encoder import Encoder
 from questream.errors import KafkaUnavailable
 from questream.lab.bench.questions import table_encoder
 from questream.server.access import Access
+from questream.server.analysis import Analysis
 from questream.server.app import build_app
-from questream.server.asking import Asking
 from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
+from questream.server.dead_letters import DeadLetters
 from questream.server.decisions import Decisions
-from questream.server.letters import LetterBox
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
@@ -125,8 +125,8 @@ def client_of(
     settings = settings or Settings()
     catalogues = Catalogues(store, lambda: True)
     mirrors = Mirrors(store)
-    levels = StandingLevels(store, mirrors)
-    asking = Asking(settings, store, mirrors, levels)
+    levels = CurrentLevels(store, mirrors)
+    asking = Analysis(settings, store, mirrors, levels)
     if encoder is not None:
         asking.take(encoder)
     services = Services(
@@ -139,7 +139,7 @@ def client_of(
         suggesting=Suggesting(catalogues, levels, asking),
         decisions=Decisions(lambda _: "the text"),
         events=board or EventBoard(),
-        letters=LetterBox(settings),
+        letters=DeadLetters(settings),
         lag=Snapshot("lag", lambda: [PartitionLag(0, 9, 5), PartitionLag(1, 3, None)], 5),
         findings=Snapshot("findings", lambda: [Finding("kafka", "fail", "no broker answered", "start it")], 60),
         rates=rates or Rates(Rate(lambda: False), Rate(lambda: False)),

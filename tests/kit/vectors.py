@@ -67,7 +67,7 @@ def hash_encoder(name: str = "hash-of-words", revision: str = "1", text_seconds:
 def question_of(topic: int, variant: int, repeats: int = 3) -> str:
     """A question near to all others of its topic and to none of another.
 
-    It has no digit: the second look tells questions apart whose numbers or codes differ.
+    It has no digit: the second look separates questions whose numbers or codes differ.
     """
     return " ".join([f"topic{spelled(topic)}"] * repeats + [f"variant{spelled(variant)}"])
 

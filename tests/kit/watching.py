@@ -116,6 +116,6 @@ class WatcherProcess(ChildProcess):
 
 
 class DeliveryProcess(WatcherProcess):
-    """A process that tells a receiver of webhooks what the topic of events holds."""
+    """A process that delivers the events of the event topic to a receiver of webhooks."""
 
     process = "Delivery"

@@ -48,7 +48,7 @@ from questream.stream.worker import Worker
 from tests.kit.checker.planted import plant
 from tests.kit.vectors import hash_encoder
 
-# What is told on stderr before a call hangs.
+# The line on stderr before a call hangs.
 HANGS = "the call hangs"
 
 POINTS: dict[str, tuple[Any, str]] = {
@@ -109,7 +109,7 @@ def run_worker(settings: Settings, encoder: Encoder, port_file: Path) -> None:
         worker.stop()
 
     signal.signal(signal.SIGTERM, on_signal)
-    threading.Thread(target=tell_port, args=(worker, port_file), daemon=True).start()
+    threading.Thread(target=write_port, args=(worker, port_file), daemon=True).start()
     worker.run()
 
 
@@ -126,7 +126,7 @@ def own_model(settings: Settings, encoder: Encoder) -> None:
         sys.exit(ended.exit_code)
 
 
-def tell_port(worker: Worker, port_file: Path) -> None:
+def write_port(worker: Worker, port_file: Path) -> None:
     """Write the port of the metrics page as soon as there is one; the file appears whole."""
     while not hasattr(worker, "metrics_port"):
         time.sleep(0.02)
@@ -216,7 +216,7 @@ def do(deed: str) -> None:
 
 def record_commits(path: Path) -> None:
     """Append a line of JSON for each accepted commit, with its arrivals in the order they were decided, and merge."""
-    # Its `propose` is watched because a proposal itself tells the order within a partition only.
+    # Its `propose` is watched because a proposal itself has the order within a partition only.
     clusterer: Any = questream.deciding.clusterer
     propose, commit, merge = clusterer.propose, RedisStore.commit, RedisStore.merge
     lines = path.open("a", buffering=1)

@@ -21,7 +21,7 @@ LAYERS = (
     {"domain", "marks", "rulings"},
     {"clustering", "events", "naming"},
     {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
-    {"deciding", "operations", "given"},
+    {"deciding", "operations", "arguments"},
     {"recovery", "migration", "library"},
     {"stream", "estimator"},
     {"tools", "watch"},

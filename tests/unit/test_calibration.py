@@ -16,7 +16,7 @@ from questream.lab.calibration.pairs import PairStream, pair_stream, propose_fro
 from questream.lab.calibration.preview import preview
 from questream.lab.calibration.proposal import Proposal
 from questream.lab.calibration.sweep import Floats, Sweep, grid_of, nearest_level, sweep, weighted_f
-from questream.lab.calibration.unlabelled import is_of_duplicates, propose_intents, propose_unlabelled
+from questream.lab.calibration.unlabelled import consists_of_duplicates, propose_intents, propose_unlabelled
 from questream.lab.evaluation.agreement import Labels, agreement, shared_counts
 from questream.library import QuestionClusterer
 from questream.records.files import LabelledPair
@@ -255,12 +255,12 @@ def duplicates(seed: int = 1) -> Matrix:
 
 def test_a_stream_of_duplicates_is_told_from_one_of_intents() -> None:
     of_duplicates = sweep(duplicates(), RULES, grid_of(RULES))
-    assert is_of_duplicates(of_duplicates)
+    assert consists_of_duplicates(of_duplicates)
     proposal = propose_unlabelled(of_duplicates, duplicates(), RULES)
     assert (proposal.value, proposal.is_known) == (0.725, True)
     assert proposal.remarks
     _, vectors = groups_and_vectors(1.2)
-    assert not is_of_duplicates(sweep(vectors, RULES, grid_of(RULES)))
+    assert not consists_of_duplicates(sweep(vectors, RULES, grid_of(RULES)))
 
 
 def test_a_sample_that_both_levels_fit_gives_a_guess_and_a_level_makes_it_a_proposal() -> None:

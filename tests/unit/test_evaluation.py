@@ -18,7 +18,7 @@ from questream.lab.evaluation.decisions import best_decisions, centred, decision
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
 from questream.lab.evaluation.groups import LevelFigures, group_figures, reliability_of_joins, time_order
-from questream.lab.evaluation.mixing import broken_down, largest, most_broken, two_in_one, worst_false_joins
+from questream.lab.evaluation.mixing import broken_down, largest, mixed_clusters, most_broken, worst_false_joins
 from questream.lab.evaluation.pairs import OneSidedPairs
 from questream.lab.evaluation.report.words import group_verdict
 from questream.lab.evaluation.run import read_file
@@ -226,19 +226,19 @@ def test_a_cluster_is_broken_down_by_groups_largest_first() -> None:
 def test_clusters_that_look_like_two_are_found_the_largest_first() -> None:
     rows = unit_rows(np.array([[1, 0, 0.1]] * 6 + [[0, 1, 0.1]] * 5 + [[0.1, 0, 1]] * 9 + [[0, 1, 1], [0, -1, 1]] * 6))
     clusters = np.array([3] * 11 + [5] * 9 + [7] * 12)
-    found = two_in_one(clusters, rows.astype(np.float32), Rules(0.7, 0.7, similarity="cosine"))
+    found = mixed_clusters(clusters, rows.astype(np.float32), Rules(0.7, 0.7, similarity="cosine"))
     assert [(one.cluster, one.questions, len(one.larger), len(one.smaller)) for one in found] == [
         (7, 12, 6, 6), (3, 11, 6, 5),
     ]  # fmt: skip
     assert set(found[1].smaller) == set(range(6, 11))
     # Of two questions a clear half is no second cluster yet.
-    assert two_in_one(np.array([1] * 7), rows[4:11].astype(np.float32), Rules(0.7, 0.7, similarity="cosine")) == []
+    assert mixed_clusters(np.array([1] * 7), rows[4:11].astype(np.float32), Rules(0.7, 0.7, similarity="cosine")) == []
 
 
 def test_a_cluster_of_many_questions_is_looked_at_by_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixing, "_MOST_LOOKED_AT", 10)
     rows = np.repeat(np.eye(2, dtype=np.float32), [30, 15], axis=0)
-    (found,) = two_in_one(np.zeros(45, np.int64), rows, Rules(0.7, 0.7, similarity="cosine"))
+    (found,) = mixed_clusters(np.zeros(45, np.int64), rows, Rules(0.7, 0.7, similarity="cosine"))
     assert (found.questions, found.larger, found.smaller) == (45, [0, 5, 10, 15, 20, 25], [30, 35, 40])
 
 

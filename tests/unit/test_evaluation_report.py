@@ -17,7 +17,7 @@ from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
 from questream.lab.evaluation.evaluate import GroupEvaluation, evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile
-from questream.lab.evaluation.mixing import TwoInOne
+from questream.lab.evaluation.mixing import MixedCluster
 from questream.lab.evaluation.report.page import Evaluation, Subject, write_report
 from tests.kit.vectors import hash_encoder
 
@@ -112,9 +112,9 @@ def test_clusters_that_look_like_two_are_told_with_examples_of_both(
 ) -> None:
     name, groups = next(iter(evaluations.items()))
     assert isinstance(groups, GroupEvaluation)
-    write_report(tmp_path / "none.html", SUBJECT, {name: replace(groups, two_in_one=[])})
+    write_report(tmp_path / "none.html", SUBJECT, {name: replace(groups, mixed_clusters=[])})
     assert "look like two" not in Page((tmp_path / "none.html").read_text("utf-8")).text
-    halved = replace(groups, two_in_one=[TwoInOne(7, 12, [0, 4, 8], [1, 5])])
+    halved = replace(groups, mixed_clusters=[MixedCluster(7, 12, [0, 4, 8], [1, 5])])
     write_report(tmp_path / "report.html", SUBJECT, {name: halved})
     text = Page((tmp_path / "report.html").read_text("utf-8")).text
     told = text.index("look like two")

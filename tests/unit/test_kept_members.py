@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from questream.clustering.kept_members import KEPT_OF_A_KIND, KeptMember, KeptMembers
 from questream.domain import InFlight
-from questream.recovery.putting_back import _without_lost_joins
+from questream.recovery.restoring import _without_lost_joins
 from questream.tools.kept_questions import kept_in_order
 from questream.tools.members import First
 from tests.unit.test_records_states import CLUSTER

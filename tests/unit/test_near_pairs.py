@@ -50,7 +50,7 @@ def decide(mirror: Mirror, questions: Matrix, rules: Rules, missed: list[Change]
     gone = {change.cluster_id for change in missed if isinstance(change, ClusterRemoved)}
     mirror.apply([ClusterMoved(n, plan.touched[n].members, total) for n, total in sums.items() if n not in gone])
     assert plan.may_merge is not None
-    left = plan.may_merge.but_for(missed)
+    left = plan.may_merge.without(missed)
     assert left is not None
     return plan, left
 
@@ -129,6 +129,6 @@ def test_few_of_many_clusters_are_scored(clusters: int) -> None:
 def test_a_mean_that_moved_leaves_nothing_known() -> None:
     may_merge = MayMerge({}, [1])
     moved = ClusterMoved(2, 1, np.zeros(2, np.float32))
-    assert may_merge.but_for([MeanMoved(1, np.zeros(2, np.float32))]) is None
-    assert may_merge.but_for(None) is None
-    assert may_merge.but_for([moved]) == MayMerge({}, {1, 2})
+    assert may_merge.without([MeanMoved(1, np.zeros(2, np.float32))]) is None
+    assert may_merge.without(None) is None
+    assert may_merge.without([moved]) == MayMerge({}, {1, 2})

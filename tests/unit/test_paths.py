@@ -23,7 +23,7 @@ DIMENSION = 64
 RULES = LevelRules(resolutions=(1.0, 0.2))
 
 
-class Asking:
+class Analysis:
     """A clusterer on a store in memory whose levels are found when a test says so."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Asking:
 
 
 def test_decisions_say_where_their_cluster_was_and_the_ledger_says_the_same() -> None:
-    asking = Asking()
+    asking = Analysis()
     assert {decision.path for decision in asking.ask(*range(20))} == {None}
     stored = asking.find_levels()
     decisions = asking.ask(0, 1, 0)
@@ -74,7 +74,7 @@ def test_decisions_say_where_their_cluster_was_and_the_ledger_says_the_same() ->
 
 
 def test_a_new_cluster_is_where_its_neighbours_are_at_once_and_later() -> None:
-    asking = Asking()
+    asking = Analysis()
     asking.ask(*range(20))
     asking.find_levels()
     old, new, again = asking.ask(0, 20, 20)
@@ -88,7 +88,7 @@ def test_a_new_cluster_is_where_its_neighbours_are_at_once_and_later() -> None:
 
 
 def test_a_new_cluster_that_is_near_to_none_has_no_path_until_levels_are_found() -> None:
-    asking = Asking()
+    asking = Analysis()
     asking.ask(*range(20))
     asking.find_levels()
     assert [decision.path for decision in asking.ask(50, 50)] == [None, None]
@@ -98,7 +98,7 @@ def test_a_new_cluster_that_is_near_to_none_has_no_path_until_levels_are_found()
 
 
 def test_decisions_have_label_and_route_of_the_nearest_that_has_any() -> None:
-    asking = Asking()
+    asking = Analysis()
     asking.ask(*range(20))
     levels = asking.find_levels().levels
     decisions = Decisions(asking.store, "default", By("ann"))

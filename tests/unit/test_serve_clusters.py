@@ -308,7 +308,7 @@ def test_changes_that_were_missed_are_read_from_the_store() -> None:
     catalogues.get("shop", 5)
     store.label("shop", 4, "abroad", None)
     assert ids(catalogues.get("shop"), Query(label="abroad")) == []
-    catalogues.read_anew()
+    catalogues.reload()
     until(lambda: ids(catalogues.get("shop"), Query(label="abroad")) == [4])
 
 

@@ -15,12 +15,12 @@ import pytest
 from questream.domain import ClusterState
 from questream.errors import MissingExtra, ModelError, ModelOwnerGone, QuestreamError, StoreUnavailable
 from questream.garbage import garbage_left_alone
-from questream.server.asking import Asking
+from questream.server.analysis import Analysis
 from questream.server.catalogue import Catalogue
 from questream.server.catalogues import Catalogues
 from questream.server.failures import Failures, again
 from questream.server.following import Follower
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.mirrors import Mirrors
 from questream.server.snapshot import Snapshot
 from questream.server.warming import Warming
@@ -99,10 +99,10 @@ def mirrors(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 def model(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> Ask:
     store = store_with({"shop": TEXTS})
-    monkeypatch.setattr("questream.server.asking.load_judge", lambda *_: None)
-    monkeypatch.setattr("questream.server.asking.load_encoder", lambda _: failing.fail())
+    monkeypatch.setattr("questream.server.analysis.load_judge", lambda *_: None)
+    monkeypatch.setattr("questream.server.analysis.load_encoder", lambda _: failing.fail())
     known = Mirrors(store)
-    asking = Asking(Settings(), store, known, StandingLevels(store, known))
+    asking = Analysis(Settings(), store, known, CurrentLevels(store, known))
     asking.start()
     wait_until(lambda: asking._loaded.is_set(), "the model was looked for")
     return lambda: asking.require_ready("shop")
@@ -227,7 +227,7 @@ def test_clusters_that_cannot_be_read_anew_are_left_alone_for_a_while(monkeypatc
         raise StoreUnavailable("Redis does not answer", "start it")
 
     monkeypatch.setattr(store, "summaries", fail)
-    known.read_anew()
+    known.reload()
     for tries in (1, 2):
         for _ in range(5):
             assert known.get("shop") is before
@@ -249,7 +249,7 @@ def test_no_thread_in_the_background_shows_the_words_of_an_error_that_nobody_for
         failed.append(threading.current_thread().name)
         raise ValueError("no number: where is my parcel")
 
-    levels = StandingLevels(store, Mirrors(store))
+    levels = CurrentLevels(store, Mirrors(store))
     assert store.write_levels("shop", store.store_epoch("shop") or "", replace(store.levels("shop"), opened=3))
     levels.stored("shop")
     for call in ("levels_marks", "namespace_state"):

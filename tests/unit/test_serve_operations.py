@@ -384,7 +384,7 @@ def test_a_preview_of_undos_says_once_what_they_leave_as_it_is(numbers: str, mon
     for name in ("c2", "c3"):
         operate(client, op="merge", cluster_id="c1", other_id=name)
     why = "questions that joined since stay where they were decided: no broker answered"
-    monkeypatch.setattr("questream.server.asking.joined_questions", lambda *_: Joined(unknown=why))
+    monkeypatch.setattr("questream.server.analysis.joined_questions", lambda *_: Joined(unknown=why))
     page = client.get(f"/n/shop/undo/{numbers}").text
     assert page.count(why) == 1
     assert ("each preview is for it alone" in page) is (numbers == "1.2")

@@ -117,7 +117,7 @@ def test_a_threshold_is_previewed_and_changes_nothing() -> None:
 
 def test_of_many_clusters_the_largest_are_compared_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(near_twins())
-    monkeypatch.setattr("questream.server.asking._MOST_PAIRS", 3)
+    monkeypatch.setattr("questream.server.analysis._MOST_PAIRS", 3)
     found = effect(client, threshold=0.75)
     assert (found["compared"], found["clusters"], found["would_merge"]) == (1, 3, 1)
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from questream.broker.dead_letters import DeadLetter, ReplayCount
 from questream.errors import KafkaUnavailable, QuestreamError
 from questream.records import Origin
-from questream.server import letters
+from questream.server import dead_letters as letters
 from questream.server.problems import Refused
 from questream.server.rates import Rate, Rates
 from questream.server.snapshot import Snapshot

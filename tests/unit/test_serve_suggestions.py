@@ -77,7 +77,7 @@ def test_of_many_clusters_those_that_are_answered_go_at_once(
         compared.append(len(ruled))
         return find_suggestions(mirror, states, rules, most, ruled)
 
-    monkeypatch.setattr("questream.server.asking.find_suggestions", counted)
+    monkeypatch.setattr("questream.server.analysis.find_suggestions", counted)
     client = client_of(shop, with_low_merge_threshold())
 
     def pairs() -> list[list[str]]:
@@ -99,7 +99,7 @@ def test_many_clusters_are_compared_in_parts(shop: MemoryStore, monkeypatch: pyt
         shop.label("shop", number, label, None)
     whole = answer(client_of(shop, with_low_merge_threshold())).json()
     assert len(whole["suggestions"]) == 3
-    for name, most in (("suggesting._MOST_PAIRS_AT_ONCE", 2), ("asking._MOST_PAIRS", 3)):
+    for name, most in (("suggesting._MOST_PAIRS_AT_ONCE", 2), ("analysis._MOST_PAIRS", 3)):
         monkeypatch.setattr(f"questream.server.{name}", most)
     assert answer(client_of(shop, with_low_merge_threshold())).json() == whole
 
@@ -117,7 +117,7 @@ def test_a_comparison_that_ends_in_the_middle_is_tried_again(
             raise loading("the centroids of shop")
         return find(*given)
 
-    monkeypatch.setattr("questream.server.asking.find_suggestions", ends)
+    monkeypatch.setattr("questream.server.analysis.find_suggestions", ends)
     client = client_of(shop, with_low_merge_threshold())
     # Those who ask meanwhile are told to ask again, and not that their request is wrong.
     told = list[Any]()

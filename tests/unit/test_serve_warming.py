@@ -13,7 +13,7 @@ from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import ClusterState
 from questream.errors import StoreRefused, StoreUnavailable
 from questream.server.catalogues import Catalogues
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.mirrors import Mirrors
 from questream.server.warming import Warming
 from questream.store.protocol import LevelsMark, StoredLevels
@@ -102,7 +102,7 @@ def test_levels_are_read_as_soon_as_a_worker_has_found_others(monkeypatch: pytes
 
     monkeypatch.setattr(store, "levels", count)
     monkeypatch.setattr("questream.server.levels._LOOK_SECONDS", 0.01)
-    levels = StandingLevels(store, Mirrors(store))
+    levels = CurrentLevels(store, Mirrors(store))
     assert levels.stored("shop").levels.path(2)[1] == Node(1, 1)
     levels.start()
     try:
@@ -127,7 +127,7 @@ def test_of_two_who_need_levels_at_once_one_reads_them(monkeypatch: pytest.Monke
         return read(namespace)
 
     monkeypatch.setattr(store, "levels", slowly)
-    levels = StandingLevels(store, Mirrors(store))
+    levels = CurrentLevels(store, Mirrors(store))
     threads = [threading.Thread(target=levels.stored, args=("shop",)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -141,7 +141,7 @@ def test_levels_that_are_newer_than_what_was_asked_for_are_not_read_again(monkey
     levels_of(store, {leaf(1): Node(1, 1)})
     asked_before = store.levels_marks(["shop"])
     levels_of(store, {leaf(1): Node(1, 2)})
-    levels = StandingLevels(store, Mirrors(store))
+    levels = CurrentLevels(store, Mirrors(store))
     found = levels.stored("shop")
     read, reads, marks = store.levels, [], [asked_before]
 
@@ -171,7 +171,7 @@ def test_levels_of_a_namespace_wait_for_no_other(monkeypatch: pytest.MonkeyPatch
         return read(namespace)
 
     monkeypatch.setattr(store, "levels", slowly)
-    levels = StandingLevels(store, Mirrors(store))
+    levels = CurrentLevels(store, Mirrors(store))
     found: list[StoredLevels] = []
     shop, desk = (threading.Thread(target=lambda n=n: found.append(levels.stored(n))) for n in ("shop", "desk"))
     shop.start()
@@ -188,7 +188,7 @@ def test_levels_of_a_namespace_that_came_again_are_its_own(monkeypatch: pytest.M
     store, again = store_with({"shop": TEXTS}), store_with({"shop": TEXTS})
     levels_of(store, {leaf(1): Node(1, 1)})
     levels_of(again, {leaf(1): Node(1, 2)})
-    levels = StandingLevels(store, Mirrors(store))
+    levels = CurrentLevels(store, Mirrors(store))
     assert levels.stored("shop").levels.path(1)[1] == Node(1, 1)
     monkeypatch.setattr(store, "levels_marks", lambda _: {})
     assert not levels.stored("shop").version
@@ -213,7 +213,7 @@ def test_a_page_goes_on_while_clusters_are_read_anew_and_asks_the_store_once(mon
 
     monkeypatch.setattr(store, "summaries", slowly)
     monkeypatch.setattr(store, "store_epoch", count)
-    catalogues.read_anew()
+    catalogues.reload()
     assert all(catalogues.get("shop") is before for _ in range(500))
     assert asked == [1]
     go_on.set()

@@ -34,7 +34,7 @@ KIB, MIB = 1024, 1024 * 1024
 class Whole:
     """A batch that is alone in its budget."""
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         raise AssertionError("nobody else needs the room")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from questream.lab.evaluation.agreement import Agreement, SizeAgreement
 from questream.lab.evaluation.evaluate import GroupEvaluation, PairEvaluation
 from questream.lab.evaluation.groups import CurvePoint, GroupFigures, LevelFigures
-from questream.lab.evaluation.mixing import Breakdown, TwoInOne, broken_down, largest
+from questream.lab.evaluation.mixing import Breakdown, MixedCluster, broken_down, largest
 from questream.lab.evaluation.report.page import Evaluation, Subject
 from questream.lab.evaluation.report.plots import size_name
 from questream.lab.evaluation.report.words import group_verdict, pair_verdict
@@ -81,8 +81,8 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
         **asdict(figures),
         "best": asdict(evaluation.figures.best),
         "two_in_one": {
-            "clusters": len(evaluation.two_in_one),
-            "questions": sum(one.questions for one in evaluation.two_in_one),
+            "clusters": len(evaluation.mixed_clusters),
+            "questions": sum(one.questions for one in evaluation.mixed_clusters),
         },
         "encoding_seconds": evaluation.encoding_seconds,
     }
@@ -129,12 +129,13 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
     table(
         ["questions#", "gold groups#", "most of them"], [_big_cluster(one, file.groups) for one in _biggest(evaluation)]
     )
-    if evaluation.two_in_one:
-        share = sum(one.questions for one in evaluation.two_in_one) / after.questions
-        line(f"\nClusters that look like two: {len(evaluation.two_in_one):,}, {share:.1%} of the questions; the first")
+    if evaluation.mixed_clusters:
+        share = sum(one.questions for one in evaluation.mixed_clusters) / after.questions
+        count = len(evaluation.mixed_clusters)
+        line(f"\nClusters that look like two: {count:,}, {share:.1%} of the questions; the first")
         table(
             ["questions#", "larger part", "smaller part"],
-            [_halves(one, evaluation) for one in evaluation.two_in_one[:_BIG_CLUSTERS]],
+            [_halves(one, evaluation) for one in evaluation.mixed_clusters[:_BIG_CLUSTERS]],
         )
     line("\nIntents and topics, groups of these clusters")
     table(
@@ -220,7 +221,7 @@ def _big_cluster(one: Breakdown, groups: Sequence[str]) -> list[str]:
     ]
 
 
-def _halves(one: TwoInOne, evaluation: GroupEvaluation) -> list[str]:
+def _halves(one: MixedCluster, evaluation: GroupEvaluation) -> list[str]:
     def figures(rows: Sequence[int]) -> str:
         groups = Counter(evaluation.stream.gold[rows].tolist())
         group, shared = groups.most_common(1)[0]

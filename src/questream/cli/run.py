@@ -94,7 +94,7 @@ def _run_worker(settings: Settings, stopper: Stopper) -> None:
         from questream.encoder import load_encoder, load_judge
         from questream.stream.worker import Worker
 
-        former = settings.model.of_former
+        former = settings.model.former_settings
         encoders = load_encoder(settings.model), None if former is None else load_encoder(former)
         judge = load_judge(settings.judge, settings.model.device)
         worker = Worker(settings, *encoders, health=health, judge=judge)

@@ -47,7 +47,7 @@ def list_(
     Example: questream suggestions list --kind name --limit 50
     """
     from questream.tools.clusters import open_namespace
-    from questream.tools.suggestions import as_document, document_of_one, two_in_one, unnamed
+    from questream.tools.suggestions import as_document, document_of_one, mixed_clusters, unnamed
     from questream.tools.suggestions import suggestions as find
 
     settings = load(config, set_)
@@ -58,7 +58,7 @@ def list_(
         case "name":
             rows = [document_of_one("name", state) for state in unnamed(store, chosen, limit)]
         case "split":
-            found = two_in_one(store, chosen, settings, limit)
+            found = mixed_clusters(store, chosen, settings, limit)
             rows = [document_of_one("split", one.state, one.parts) for one in found]
     if as_json:
         for row in rows:

@@ -36,7 +36,7 @@ class MayMerge:
     with_cluster: Mapping[int, Ids]
     unsure: Collection[int]
 
-    def but_for(self, changes: Iterable[Change] | None) -> MayMerge | None:
+    def without(self, changes: Iterable[Change] | None) -> MayMerge | None:
         """What is left of it where the log had these changes besides; None where that is nothing."""
         if changes is None:
             return None

@@ -210,7 +210,7 @@ class _Near:
         """What was found but for `rows`; `ids` are those of all rows."""
         others = np.ones(len(ids), bool)
         others[rows] = False
-        questions, found, scores = self._those(lambda _, rows: others[rows])
+        questions, found, scores = self._select(lambda _, rows: others[rows])
         order = np.argsort(questions, kind="stable")
         first = np.searchsorted(questions[order], np.arange(len(self._least) + 1))
         return NearClusters(first, ids[found[order]], scores[order], self._least, len(ids), largest_inverse)
@@ -222,9 +222,9 @@ class _Near:
         dropped = largest_first[: 1 + np.count_nonzero(left > _MOST_NEAR // 2)]
         self._least[dropped] = np.inf
         self._counts[dropped] = 0
-        self._found = [self._those(lambda questions, _: self._least[questions] < np.inf)]
+        self._found = [self._select(lambda questions, _: self._least[questions] < np.inf)]
 
-    def _those(self, kept: Callable[[Rows, Rows], NDArray[np.bool_]]) -> _Scored:
+    def _select(self, kept: Callable[[Rows, Rows], NDArray[np.bool_]]) -> _Scored:
         """The found scores whose questions and rows `kept` accepts."""
         some = [(one[0][at], one[1][at], one[2][at]) for one in self._found for at in [kept(one[0], one[1])]]
         questions, rows, scores = (np.concatenate(parts) for parts in zip(*some, strict=True))

@@ -91,12 +91,12 @@ class Clusterer:
         self._sleep = sleep
         self._turns = Turns(store)
 
-    def let_go(self, namespace: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Follow the namespace no longer; its mirror is loaded again when a question comes to it."""
-        self.mirrors.let_go(namespace)
-        self._merging.let_go(namespace)
-        self._paths.let_go(namespace)
-        self._turns.let_go(namespace)
+        self.mirrors.forget(namespace)
+        self._merging.forget(namespace)
+        self._paths.forget(namespace)
+        self._turns.forget(namespace)
 
     def decide(
         self,
@@ -131,8 +131,8 @@ class Clusterer:
             raise failures[0]
         for namespace in self.mirrors.make_room([batch.namespace for batch in batches if batch.is_open]):
             self._merging.propose_again(namespace)
-            self._paths.let_go(namespace)
-            self._turns.let_go(namespace)
+            self._paths.forget(namespace)
+            self._turns.forget(namespace)
         attempts_left, waits_left = _ATTEMPTS, _WAITS_FOR_A_TURN
         while open_batches := [batch for batch in batches if batch.is_open]:
             if not attempts_left or not waits_left:
@@ -220,7 +220,7 @@ class Clusterer:
             ledger_row(arrival, choice, config.rules, mark, mirror.thresholds.get(choice.cluster_id or 0))
             for arrival, choice in zip(arrivals, plan.choices, strict=True)
         ]
-        attempt.rows = self._paths.of_rows(batch.namespace, mirror, rows, batch.vectors[batch.pending])
+        attempt.rows = self._paths.with_paths(batch.namespace, mirror, rows, batch.vectors[batch.pending])
         attempt.proposal = propose(
             mirror,
             attempt.assigner,
@@ -282,7 +282,7 @@ class Clusterer:
         batch.outbox_position = reply.outbox_position
         self._merging.note_moved(namespace, plan.moved)
         may_merge = plan.may_merge
-        self._merging.merge(batch, attempt.config, may_merge and may_merge.but_for(reply.missed.changes))
+        self._merging.merge(batch, attempt.config, may_merge and may_merge.without(reply.missed.changes))
         mirror = self.mirrors.follow(namespace)
         for update in proposal.cluster_updates:
             # A cluster that others have merged away meanwhile is published by them.

@@ -40,7 +40,7 @@ class Merging:
         """These clusters are to be scored for merging with the next batch."""
         self._unmerged.setdefault(namespace, set()).update(cluster_ids)
 
-    def let_go(self, namespace: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Score none of the namespace's clusters any more for what came before."""
         self._unmerged.pop(namespace, None)
 

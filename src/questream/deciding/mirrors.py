@@ -67,7 +67,7 @@ class Mirrors:
             del self._mirrors[namespace]
         return least_used
 
-    def let_go(self, namespace: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Follow the namespace no longer."""
         self._mirrors.pop(namespace, None)
 

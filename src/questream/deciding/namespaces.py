@@ -36,7 +36,7 @@ class Namespaces:
         self._store = store
         self._known = [config, *([former] if former else [])]
         self._topics = topics
-        self._recover = recover or self._recover_as_it_stands
+        self._recover = recover or self._recover_from_store_alone
         self._recover_all = recover_all or self._recover_each
         # Written under the lock, but for the heads; each read is one look into a dictionary, which needs none.
         self._opening = threading.Lock()
@@ -179,5 +179,5 @@ class Namespaces:
             if self._store.store_epoch(namespace) is None:
                 self._recover(namespace)
 
-    def _recover_as_it_stands(self, namespace: str) -> None:
+    def _recover_from_store_alone(self, namespace: str) -> None:
         self._store.recover(namespace, self._store.begin_recovery(namespace), None, {})

@@ -82,11 +82,11 @@ class Paths:
         # By namespace: the levels that stand, and where clusters are that are new since. None: near to none.
         self._placed: dict[str, tuple[StoredLevels, dict[int, Node | None]]] = {}
 
-    def let_go(self, namespace: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Forget a namespace until a question comes to it."""
         self._placed.pop(namespace, None)
 
-    def of_rows(self, namespace: str, mirror: Mirror, rows: Sequence[LedgerRow], vectors: Matrix) -> list[LedgerRow]:
+    def with_paths(self, namespace: str, mirror: Mirror, rows: Sequence[LedgerRow], vectors: Matrix) -> list[LedgerRow]:
         """The rows of a batch with their paths; `vectors` (n, d) are of its questions, of length 1.
 
         A cluster that is new since the levels were found is where the clusters nearest to it are, those of the same
@@ -94,7 +94,7 @@ class Paths:
         """
         stored = self._snapshots.of(namespace)
         if stored is None:
-            self.let_go(namespace)
+            self.forget(namespace)
             return list(rows)
         known, placed = self._placed.get(namespace, (stored, {}))
         if known is not stored or len(placed) > _MOST_PLACED:

@@ -30,7 +30,7 @@ class Turns:
         self._refusals: dict[str, int] = {}
         self._stretches: dict[str, int] = {}
 
-    def let_go(self, namespace: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Forget how often others came first."""
         self._refusals.pop(namespace, None)
         self._stretches.pop(namespace, None)
@@ -48,7 +48,7 @@ class Turns:
         if not missed_changes and namespace in self._refusals:
             self._refusals[namespace] -= 1
             if not self._refusals[namespace]:
-                self.let_go(namespace)
+                self.forget(namespace)
 
     def token(self, namespace: str) -> str:
         """What a proposal asks for a turn with; empty where none is needed."""

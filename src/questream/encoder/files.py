@@ -81,7 +81,7 @@ def _on_hub(settings: ModelSettings) -> ModelFiles:
     return ModelFiles(name, folder.name, folder, preset)
 
 
-def _why(error: Exception) -> str:
+def _describe_hub_error(error: Exception) -> str:
     """Why the hub gave nothing, in words."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "HFValidationError" in kinds:
@@ -114,7 +114,7 @@ def download(name: str, revision: str | None, setting: str = "model.name") -> Pa
     except (OSError, HFValidationError) as error:
         at = f" at revision {revision}" if revision else ""
         raise ModelError(
-            f"The model {name}{at} could not be had from the hub: {_why(error)}. Check {setting}, "
+            f"The model {name}{at} could not be had from the hub: {_describe_hub_error(error)}. Check {setting}, "
             f"{group}.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once "
             f"elsewhere and set {setting} to its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
         ) from error

@@ -45,7 +45,7 @@ class Centroids:
 
     def learn(self, cluster_id: int, vector: Vector) -> None:
         """A question (d,) joins a cluster, or opens it; one that has learned all it learns stays as it is."""
-        members, vector_sum = self._standing(cluster_id)
+        members, vector_sum = self._raw_sum(cluster_id)
         if members < self._rules.learning_members:
             self._mirror.apply([ClusterMoved(cluster_id, members + 1, vector_sum + vector)])
 
@@ -60,10 +60,10 @@ class Centroids:
         for cluster_id, survivor in survivors.items():
             if cluster_id not in self:
                 continue
-            members, vector_sum = self._standing(cluster_id)
+            members, vector_sum = self._raw_sum(cluster_id)
             self._mirror.apply([ClusterRemoved(cluster_id)])
             if survivor is not None:
-                kept, its_sum = self._standing(survivor)
+                kept, its_sum = self._raw_sum(survivor)
                 self._mirror.apply([ClusterMoved(survivor, kept + members, its_sum + vector_sum)])
 
     def nearest(self, vector: Vector) -> Neighbour | None:
@@ -90,7 +90,7 @@ class Centroids:
         loose = np.flatnonzero((members > 1) & (score < self._rules.threshold))
         return sorted(((int(self._mirror.ids[row]), float(score[row])) for row in loose), key=lambda one: one[1])
 
-    def _standing(self, cluster_id: int) -> tuple[int, Vector]:
+    def _raw_sum(self, cluster_id: int) -> tuple[int, Vector]:
         if cluster_id in self:
             return self._mirror.member_count(cluster_id), self._mirror.vector_sum(cluster_id).copy()
         return 0, np.zeros(self._mirror.dimension, np.float32)

@@ -68,7 +68,7 @@ class FileTexts:
         fields = () if self._template is None else self._template.paths
         return [("text",), (self._text_field,), *((field,) for field in fields)]
 
-    def of_row(self, row: Row) -> str | None:
+    def text_of_row(self, row: Row) -> str | None:
         """What the template of the settings makes of a row, else its `text`, else what stands at `input.text_field`.
 
         None where that is no string. Raises BadRecord where the template or the hook fails.
@@ -95,7 +95,7 @@ def read_questions(path: Path, texts: FileTexts = AS_THEY_STAND) -> Iterator[Fil
     """
     for number, row in read_rows(path, texts.columns, optional=_QUESTION_COLUMNS):
         try:
-            text = texts.of_row(row)
+            text = texts.text_of_row(row)
         except BadRecord as error:
             raise at_line(path, number, str(error)) from None
         if text is None:

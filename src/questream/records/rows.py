@@ -55,7 +55,7 @@ def at_line(path: Path, line: int, problem: str) -> QuestionFileError:
     return QuestionFileError(f"{shown_name(path)}, line {line}: {problem}")
 
 
-def raise_it(error: QuestionFileError) -> NoReturn:
+def raise_error(error: QuestionFileError) -> NoReturn:
     """What a reader does with a line that does not fit, unless it was asked to go on."""
     raise error
 
@@ -64,7 +64,7 @@ def read_rows(
     path: Path,
     needed: Sequence[Sequence[str]],
     format: FileFormat | None = None,
-    refuse: Refuse = raise_it,
+    refuse: Refuse = raise_error,
     *,
     optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:

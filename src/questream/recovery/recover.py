@@ -41,7 +41,7 @@ from questream.recovery.age import require_recent
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_levels, unreadable_state
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
-from questream.recovery.putting_back import Offsets, PuttingBack
+from questream.recovery.restoring import Offsets, Restoring
 from questream.recovery.verifying_operations import missing_operations
 from questream.store.protocol import Mended, Restored, Store, StoredLevels
 
@@ -305,7 +305,7 @@ class StoreRecovery:
             self._homes.take(namespace, None)
         # Of a new one nothing can be lost, and Kafka is not asked.
         committed = self._topic.committed(()) if mended.revisions else {}
-        self._putting_back(namespace, token, Published(), mended, committed).count_anew(mended.revisions)
+        self._restoring(namespace, token, Published(), mended, committed).recount(mended.revisions)
         self._put_back_levels(namespace, token, Published())
         self._store.recover(namespace, token, None, _decided(committed), mended.revisions)
 
@@ -322,8 +322,8 @@ class StoreRecovery:
             self._homes.take(namespace, published.home)
         of = len(behind | set(gone))
         self._on_progress(namespace, 0, of)
-        putting = self._putting_back(namespace, token, published, mended, committed, of)
-        count = putting.put_back(behind, gone) + putting.count_anew(mended.revisions.keys() - behind)
+        restoring = self._restoring(namespace, token, published, mended, committed, of)
+        count = restoring.restore(behind, gone) + restoring.recount(mended.revisions.keys() - behind)
         # What the store has published nowhere waits in its outbox, which may be lost as well.
         unpublished = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         unpublished = [i for i in unpublished if i not in published.retired]
@@ -353,13 +353,13 @@ class StoreRecovery:
         if self._store.restore_levels(namespace, token, levels, of_topic.version):
             logger.info("levels are as they were published", extra={"namespace": namespace})
 
-    def _putting_back(
+    def _restoring(
         self, namespace: str, token: str, published: Published, mended: Mended, committed: Offsets, of: int = 0
-    ) -> PuttingBack:
+    ) -> Restoring:
         def on_progress(done: int) -> None:
             self._on_progress(namespace, done, of)
 
-        return PuttingBack(self._store, self._topic, namespace, token, published, mended, committed, on_progress)
+        return Restoring(self._store, self._topic, namespace, token, published, mended, committed, on_progress)
 
     def _gone(self, namespace: str, published: Published, mended: Mended) -> list[int]:
         """The clusters of which neither the store nor the topic has a state, where they are given up."""

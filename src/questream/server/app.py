@@ -81,11 +81,11 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     # What was sent is not quoted: it may be a question's text.
-    places = sorted({".".join(map(str, one["loc"])) + ": " + _what_is_wrong(one) for one in error.errors()})
+    places = sorted({".".join(map(str, one["loc"])) + ": " + _validation_message(one) for one in error.errors()})
     return _answer(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(places)[:1000]))
 
 
-def _what_is_wrong(one: dict[str, Any]) -> str:
+def _validation_message(one: dict[str, Any]) -> str:
     """The message of pydantic on a value, without the value."""
     if one["type"] == "union_tag_invalid":
         return f"{one['ctx']['discriminator']} is none of {one['ctx']['expected_tags']}"

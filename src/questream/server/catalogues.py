@@ -139,7 +139,7 @@ class Catalogues:
         """True if this namespace was requested before."""
         return namespace in self._kept or namespace in self._reading
 
-    def read_anew(self) -> None:
+    def reload(self) -> None:
         """Some changes may have been missed: what is asked for next is read from the store again."""
         with self._guard:
             for kept in (*self._kept.values(), *self._reading.values()):

@@ -38,7 +38,7 @@ class _Namespace:
     reading: threading.Lock = field(default_factory=threading.Lock)
 
 
-class StandingLevels:
+class CurrentLevels:
     """Levels by namespace, at most 8; those used least recently are let go. For any thread.
 
     From `start` on they are read as soon as a worker has found others, so that a request rarely has to: those of

@@ -16,12 +16,12 @@ from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
 from questream.naming.names import keywords_of
 from questream.server.access import Access, Login, NotLoggedIn, Role
 from questream.server.activity import Activity, activity_of
-from questream.server.asking import Asking
+from questream.server.analysis import Analysis
 from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
+from questream.server.dead_letters import DeadLetters
 from questream.server.decisions import Decisions
-from questream.server.letters import LetterBox
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.operating import Operating
@@ -48,18 +48,18 @@ class Services:
     access: Access
     catalogues: Catalogues
     operating: Operating
-    asking: Asking
+    asking: Analysis
     suggesting: Suggesting
     decisions: Decisions
     events: EventBoard
-    letters: LetterBox
+    letters: DeadLetters
     lag: Snapshot[list[PartitionLag]]
     findings: Snapshot[list[Finding]]
     rates: Rates
     rate: RateLimit
     failed_logins: RateLimit
     members: MemberTexts
-    levels: StandingLevels
+    levels: CurrentLevels
     volumes: Volumes
     warming: Warming
 

@@ -16,15 +16,15 @@ from threadpoolctl import threadpool_limits
 from questream.broker.port import Message
 from questream.errors import SettingsError
 from questream.server.access import Access
+from questream.server.analysis import Analysis
 from questream.server.app import build_app
-from questream.server.asking import Asking
 from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
+from questream.server.dead_letters import DeadLetters
 from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
 from questream.server.heads import TimedHeads
-from questream.server.letters import LetterBox
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
@@ -67,10 +67,10 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     """The services of a server of this stream, and the context of its background work while it serves."""
     store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
     catalogues = Catalogues(store, lambda: states.is_following)
-    states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
+    states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.reload)
     mirrors = Mirrors(store)
-    levels = StandingLevels(store, mirrors)
-    asking = Asking(settings, store, mirrors, levels)
+    levels = CurrentLevels(store, mirrors)
+    asking = Analysis(settings, store, mirrors, levels)
     decisions = Decisions(Texts(settings))
     rates = Rates(Rate(lambda: published.is_following), Rate(lambda: dead.is_following))
 
@@ -132,7 +132,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         suggesting=Suggesting(catalogues, levels, asking),
         decisions=decisions,
         events=board,
-        letters=LetterBox(settings),
+        letters=DeadLetters(settings),
         lag=Snapshot("the offsets of the group", partial(read_lag, settings), _LAG_SECONDS),
         findings=Snapshot("the doctor's findings", partial(find_all, settings), _DOCTOR_SECONDS),
         rates=rates,

@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 
 from questream.domain import ClusterState
 from questream.operations.suggesting import Suggestion, find_unnamed, pairs_compared
-from questream.server.asking import Asking
+from questream.server.analysis import Analysis
 from questream.server.catalogues import Catalogues
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.problems import Refused
 from questream.server.snapshot import Snapshot
-from questream.tools.splitting import TwoInOne
+from questream.tools.splitting import MixedCluster
 
 _MAX_AGE_SECONDS = 600.0
 _WAIT_SECONDS = 2.0
@@ -31,13 +31,13 @@ T = TypeVar("T")
 class Suggesting:
     """Finds what may be suggested; what takes seconds is found out in the background, and kept. For any thread."""
 
-    def __init__(self, catalogues: Catalogues, levels: StandingLevels, asking: Asking) -> None:
+    def __init__(self, catalogues: Catalogues, levels: CurrentLevels, asking: Analysis) -> None:
         self._catalogues = catalogues
         self._levels = levels
         self._asking = asking
         self._merges = _Kept("the clusters that are near", lambda name: asking.merges(name, self._states(name)))
         self._splits = _Kept(
-            "the questions of large clusters", lambda name: asking.two_in_one(name, catalogues.get(name).states())
+            "the questions of large clusters", lambda name: asking.mixed_clusters(name, catalogues.get(name).states())
         )
 
     def to_merge(self, namespace: str) -> list[Suggestion]:
@@ -66,7 +66,7 @@ class Suggesting:
         labelled = self._levels.stored(namespace).labelled()
         return find_unnamed(self._catalogues.get(namespace).states(), labelled)[:most]
 
-    def to_split(self, namespace: str, most: int) -> list[TwoInOne]:
+    def to_split(self, namespace: str, most: int) -> list[MixedCluster]:
         """Clusters that look like two, as they were ten minutes ago at most, but for those decided on since.
 
         Raises Refused while that is being found out, KafkaUnavailable, KafkaRefused.

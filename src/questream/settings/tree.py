@@ -353,7 +353,7 @@ class ModelSettings(Group):
     )
 
     @property
-    def of_former(self) -> ModelSettings | None:
+    def former_settings(self) -> ModelSettings | None:
         """The settings that load `former`, if there is one."""
         if self.former is None:
             return None

@@ -131,7 +131,7 @@ class Decider:
                         self._retry.call(self._clusterer.mirrors.catch_up, namespace)
                 except NamespaceRefused as error:
                     pass_over(namespace, self._own_namespace, error)
-                    self._clusterer.let_go(namespace)
+                    self._clusterer.forget(namespace)
             self._metrics.clusters.set(self._clusterer.mirrors.cluster_count)
 
     def _note_published(self, batch: Batch[Ready]) -> None:
@@ -163,7 +163,7 @@ class Decider:
             namespace, items, error = of_namespace.namespace, by_namespace[of_namespace.namespace], of_namespace.refused
             if error is not None:
                 pass_over(namespace, self._own_namespace, error)
-                self._clusterer.let_go(namespace)
+                self._clusterer.forget(namespace)
                 refused = BadRecord("decide", error.reason, str(error))
                 answers[namespace] = iter([Refused(item.record, refused) for item in items])
                 continue

@@ -253,7 +253,7 @@ class Intake:
             position = positions[partition] = self._consumer.position(partition, _ANSWER_SECONDS)
             self._report_lag(partition, ends[partition], position or 0)
             waiting = ends[partition] > (position or 0) and partition not in self._consumer.paused()
-            if self._watch.stands_still(partition, position, waiting, now):
+            if self._watch.is_stalled(partition, position, waiting, now):
                 raise KafkaUnavailable(f"partition {partition.partition} has lag and does not move")
         if self._backlog.begun:
             self._positions.commit_past_markers(positions)
@@ -328,7 +328,7 @@ class _ProgressWatch:
         """Another assignment, another start."""
         self._since.clear()
 
-    def stands_still(self, partition: Partition, position: int | None, waiting: bool, now: float) -> bool:
+    def is_stalled(self, partition: Partition, position: int | None, waiting: bool, now: float) -> bool:
         """Whether `position` has not moved for too long with records `waiting` behind it."""
         seen = self._since.get(partition)
         if not waiting or seen is None or seen[0] != position:

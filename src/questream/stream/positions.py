@@ -154,7 +154,7 @@ class Positions:
 
     def _first_offsets(self, new: list[Partition], retained: Mapping[Partition, int]) -> dict[Partition, int]:
         """Where partitions begin that the group has not committed anything in."""
-        if self._begin_at == "earliest" or self._group_stands_elsewhere(new):
+        if self._begin_at == "earliest" or self._has_committed_others(new):
             return {partition: retained[partition] for partition in new}
         all_of_topic = self._consumer.partitions(self._topic)
         if min(all_of_topic) not in new:
@@ -164,7 +164,7 @@ class Positions:
         self.commit(ends)
         return {partition: ends[partition] for partition in new}
 
-    def _group_stands_elsewhere(self, new: list[Partition]) -> bool:
+    def _has_committed_others(self, new: list[Partition]) -> bool:
         others = (partition for partition in self._consumer.partitions(self._topic) if partition not in new)
         return any(self._committed(partition) is not None for partition in others)
 

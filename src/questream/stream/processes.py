@@ -53,7 +53,7 @@ def run_around_model(settings: Settings, main: Main, on_start: Callable[[WorkerP
     try:
         # What may be wrong is tried before the model is loaded, which takes long.
         if processes.listen():
-            former = settings.model.of_former
+            former = settings.model.former_settings
             encoders = [load_encoder(one) for one in (settings.model, former) if one is not None]
             on_start(processes)
             processes.serve(encoders)

@@ -58,7 +58,7 @@ def question_of(text: str, settings: Settings) -> str:
 
 def _model_of(model: ModelSettings, namespace: NamespaceState | None) -> ModelSettings:
     """The settings of the model that the namespace is built with, as far as they know it."""
-    former = model.of_former
+    former = model.former_settings
     if former is None or namespace is None:
         return model
     files = locate_model(former)

@@ -55,7 +55,7 @@ def list_clusters(
         )
     rank = RANKS[listed.sort]
     words, made = searched_words(listed.search), made_names or {}
-    found = (state for state in states if _is_asked_for(state, words, listed.seen_since, made.get(state.cluster_id)))
+    found = (state for state in states if _matches(state, words, listed.seen_since, made.get(state.cluster_id)))
     first = heapq.nlargest(most, found, key=lambda state: (rank(state), -state.cluster_id))
     return first[most - listed.limit :]
 
@@ -82,7 +82,7 @@ def _lowest_similarity(state: ClusterState) -> float:
     return min((one.similarity for one in kept.doubtful if one.similarity is not None), default=1.0)
 
 
-def _is_asked_for(state: ClusterState, words: list[str], seen_since: int | None, made_name: str | None) -> bool:
+def _matches(state: ClusterState, words: list[str], seen_since: int | None, made_name: str | None) -> bool:
     if seen_since is not None and state.last_seen_at < seen_since:
         return False
     if not words:

@@ -145,20 +145,20 @@ class Migration:
 
     def _known(self, name: str, revision: str) -> ModelSettings | None:
         model = self._settings.model
-        return next((known for known in (model, model.of_former) if _is(known, name, revision)), None)
+        return next((known for known in (model, model.former_settings) if _is_model(known, name, revision)), None)
 
 
 def _model_to(model: ModelSettings, to: str, revision: str | None) -> ModelSettings:
     """The settings of the model to move to; what the workers' settings say of it holds, if it is one of theirs."""
-    of_former = model.of_former
+    former_settings = model.former_settings
     if revision is None and to == model.name:
         revision = model.revision
-    elif revision is None and of_former is not None and to == of_former.name:
-        revision = of_former.revision
+    elif revision is None and former_settings is not None and to == former_settings.name:
+        revision = former_settings.revision
     return model.model_copy(update={"name": to, "revision": revision})
 
 
-def _is(model: ModelSettings | None, name: str, revision: str) -> bool:
+def _is_model(model: ModelSettings | None, name: str, revision: str) -> bool:
     """True if these settings lead to that model; a model on the hub is compared by its name alone."""
     if model is None or not Path(model.name).is_dir():
         return model is not None and model.name == name

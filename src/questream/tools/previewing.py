@@ -117,9 +117,9 @@ def _places(
     mirror = store.load(namespace)
     rules = rules.in_force(mirror.rules)
     vectors = encoder.encode([one.text for one in asked])
-    before = _go_to(mirror, rules, vectors, asked)
+    before = _assigned_clusters(mirror, rules, vectors, asked)
     mirror.apply(_changes(mirror, proposed))
-    return list(zip(before, _go_to(mirror, rules, vectors, asked), strict=True))
+    return list(zip(before, _assigned_clusters(mirror, rules, vectors, asked), strict=True))
 
 
 def _binds(before: Ruling, after: Ruling) -> bool:
@@ -144,7 +144,7 @@ def _changes(mirror: Mirror, proposed: ProposedOperation) -> Iterable[ClusterMov
             )
 
 
-def _go_to(mirror: Mirror, rules: Rules, vectors: Matrix, asked: Sequence[Asked]) -> list[int | None]:
+def _assigned_clusters(mirror: Mirror, rules: Rules, vectors: Matrix, asked: Sequence[Asked]) -> list[int | None]:
     looks = [features(one.text) for one in asked]
     chosen = [assigned(one, rules).cluster for one in nearest_of_each(mirror, rules, vectors, NEIGHBOURS, looks)]
     return [None if one is None else one.cluster_id for one in chosen]

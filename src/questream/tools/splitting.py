@@ -32,14 +32,14 @@ _LARGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class TwoInOne:
+class MixedCluster:
     """A cluster whose kept questions fall into two groups that nothing would merge; their texts, the larger first."""
 
     state: ClusterState
     parts: tuple[list[str], list[str]]
 
 
-def find_two_in_one(
+def find_mixed_clusters(
     settings: Settings,
     store: Store,
     namespace: str,
@@ -47,7 +47,7 @@ def find_two_in_one(
     rules: Rules,
     encoder: Encodes,
     mirror: Callable[[], AbstractContextManager[Mirror]],
-) -> list[TwoInOne]:
+) -> list[MixedCluster]:
     """Clusters that look like two, the largest first, but for those of which people dismissed that.
 
     Of the 1,000 largest with eight questions the 40 are looked at whose questions are least alike. The mirror is held
@@ -66,7 +66,7 @@ def find_two_in_one(
             with mirror() as held:
                 if looks_like_two(held, rules, (vectors[~apart], vectors[apart])):
                     larger, smaller = (list(compress(texts, group)) for group in (~apart, apart))
-                    found.append(TwoInOne(state, (larger, smaller)))
+                    found.append(MixedCluster(state, (larger, smaller)))
     return sorted(found, key=lambda one: (-one.state.size, one.state.cluster_id))
 
 

@@ -16,7 +16,7 @@ from questream.settings import Settings
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import settings_of
 from questream.tools.asking import encoder_in
-from questream.tools.splitting import TwoInOne, find_two_in_one
+from questream.tools.splitting import MixedCluster, find_mixed_clusters
 
 # About a minute of a processor.
 MOST_PAIRS = 200_000_000
@@ -47,7 +47,7 @@ def unnamed(store: RedisStore, namespace: str, most: int) -> list[ClusterState]:
     return find_unnamed(store.summaries(namespace), store.levels(namespace).labelled())[:most]
 
 
-def two_in_one(store: RedisStore, namespace: str, settings: Settings, most: int) -> list[TwoInOne]:
+def mixed_clusters(store: RedisStore, namespace: str, settings: Settings, most: int) -> list[MixedCluster]:
     """Clusters of a namespace that look like two, the largest first: 40 are looked at, by the model and Kafka.
 
     Raises QuestreamError for a namespace that is not there or has another model; ModelError, KafkaUnavailable,
@@ -60,7 +60,7 @@ def two_in_one(store: RedisStore, namespace: str, settings: Settings, most: int)
     notes = store.noted_settings(namespace)
     rules = rules_in_use(whole, settings, settings_of(notes[0][2]) if notes else {})
     states = store.summaries(namespace)
-    return find_two_in_one(settings, store, namespace, states, rules, encoder, lambda: nullcontext(mirror))[:most]
+    return find_mixed_clusters(settings, store, namespace, states, rules, encoder, lambda: nullcontext(mirror))[:most]
 
 
 def rules_built_with(whole: NamespaceState) -> Rules:

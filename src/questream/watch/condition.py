@@ -19,32 +19,32 @@ class WatchCondition:
         self._remark: str | None = None
         self._turned_at: float | None = None
 
-    def stands_by(self, *, is_member: bool) -> None:
+    def note_waiting(self, *, is_member: bool) -> None:
         """Another process does the work, as far as is known."""
         trouble = None if is_member else "not a member of the consumer group yet"
         self._turn(trouble, f"another process {self._work} events")
 
-    def learns(self) -> None:
+    def note_learning(self) -> None:
         """Note that the past decisions are read."""
         self._turn("learning from the decisions that were looked at before", None)
 
-    def works(self) -> None:
+    def note_working(self) -> None:
         """Events are published, or delivered, as they happen."""
         self._turn(None, None)
 
-    def remarks(self, remark: str) -> None:
+    def note_remark(self, remark: str) -> None:
         """It goes on, with something to be said about it."""
         self._turn(None, remark)
 
-    def turns(self) -> None:
+    def note_turn(self) -> None:
         """The loop turned; all else is as it was."""
         self._turned_at = time.monotonic()
 
-    def fails(self, reason: str) -> None:
+    def note_failure(self, reason: str) -> None:
         """A session was lost."""
         self._turn(reason, None)
 
-    def ends(self) -> None:
+    def note_end(self) -> None:
         """No session runs, so that none can stall."""
         self._turned_at = None
 

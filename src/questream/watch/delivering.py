@@ -92,9 +92,9 @@ class Session:
                 self._begin()
                 continue
             if not self._consumer.assignment():
-                self._condition.stands_by(is_member=self._consumer.group_metadata().generation_id >= 0)
+                self._condition.note_waiting(is_member=self._consumer.group_metadata().generation_id >= 0)
                 continue
-            self._condition.works()
+            self._condition.note_working()
             try:
                 while self._backlog:
                     self._take(*self._backlog.popleft())
@@ -167,7 +167,7 @@ class Session:
         self._metrics.waiting_seconds.set(0)
         if outcome.fault is None:
             self._metrics.events.labels("delivered").inc()
-            self._condition.works()
+            self._condition.note_working()
             return
         self._metrics.failures.inc()
         self._metrics.events.labels("given_up").inc()
@@ -210,7 +210,7 @@ class Session:
         fault = _result(state).fault
         self._metrics.failures.inc()
         self._metrics.waiting_seconds.set(_age_seconds(notification))
-        self._condition.remarks(f"the receiver does not take events: {fault}")
+        self._condition.note_remark(f"the receiver does not take events: {fault}")
         logger.warning(
             "the receiver of webhooks did not take an event; trying again",
             extra={"fault": fault, "attempt": state.attempt_number, "wait_seconds": round(state.upcoming_sleep, 1)},
@@ -246,7 +246,7 @@ class Session:
 
     def _stay_polling(self, timeout: float) -> None:
         self._poll(timeout)
-        self._condition.turns()
+        self._condition.note_turn()
         if self._rebalances.count != self._begun_at:
             raise _Moved
 

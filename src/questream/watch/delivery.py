@@ -66,7 +66,7 @@ class Delivery:
             Session(consumer, self._settings, self._receiver, self.metrics, self.condition, self._stopping).run()
         finally:
             self.metrics.waiting_seconds.set(0)
-            self.condition.ends()
+            self.condition.note_end()
             consumer.close(_LEAVE_SECONDS)
 
 

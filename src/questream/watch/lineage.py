@@ -23,7 +23,7 @@ MOST_CLUSTERS = 1_000_000
 _MOST_NAMED = 100_000
 
 
-class Stands(NamedTuple):
+class DisplayState(NamedTuple):
     """The display state of a cluster: the survivor it was merged into, if any, label and route; whether it is muted.
 
     One that `has_returned` was resolved, and has got questions since.
@@ -36,7 +36,7 @@ class Stands(NamedTuple):
     has_returned: bool = False
 
 
-def read_standing(message: Message) -> tuple[str, str, Stands] | None:
+def read_display_state(message: Message) -> tuple[str, str, DisplayState] | None:
     """Namespace, id and display state of a cluster; None for a tombstone, and for a record of another kind."""
     key = message.key or b""
     found = _KEY.fullmatch(key.decode(errors="replace"))
@@ -56,7 +56,7 @@ def read_standing(message: Message) -> tuple[str, str, Stands] | None:
         has_returned = resolved_size is not None and size > resolved_size
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found[1], found[2], Stands(merged_into, label, route, muted, has_returned)
+    return found[1], found[2], DisplayState(merged_into, label, route, muted, has_returned)
 
 
 class Lineage:
@@ -81,7 +81,7 @@ class Lineage:
         documents = []
         for partition, messages in self._consumer.poll(timeout).items():
             for message in messages:
-                found = read_standing(message)
+                found = read_display_state(message)
                 if found is not None:
                     documents += self._look(message, *found, is_seen=message.offset < self.seen[partition])
         self._next = {partition: self._consumer.position(partition) or 0 for partition in self.seen}
@@ -108,27 +108,27 @@ class Lineage:
         return any(self._next[partition] < offset for partition, offset in self.seen.items())
 
     def _look(
-        self, message: Message, namespace: str, cluster: str, stands: Stands, *, is_seen: bool
+        self, message: Message, namespace: str, cluster: str, state: DisplayState, *, is_seen: bool
     ) -> list[dict[str, Any]]:
-        number, label = hash((namespace, cluster)), hash(stands.label)
+        number, label = hash((namespace, cluster)), hash(state.label)
         before = self._known.get(number)
-        self._known[number] = (stands.merged_into, label, stands.has_returned)
+        self._known[number] = (state.merged_into, label, state.has_returned)
         self._known.move_to_end(number)
         if len(self._known) > MOST_CLUSTERS:
             self._known.popitem(last=False)
-        self._keep_names(number, stands)
-        self._keep_muted(number, stands)
+        self._keep_names(number, state)
+        self._keep_muted(number, state)
         if is_seen:
             return []
-        merged_before, label_before, had_returned = before or (None, label, stands.has_returned)
+        merged_before, label_before, had_returned = before or (None, label, state.has_returned)
         events: list[tuple[EventKind, dict[str, Any]]] = []
-        if stands.merged_into is not None and stands.merged_into != merged_before:
-            events.append(("merged", {"into": stands.merged_into}))
-        elif stands.merged_into is None and merged_before is not None:
+        if state.merged_into is not None and state.merged_into != merged_before:
+            events.append(("merged", {"into": state.merged_into}))
+        elif state.merged_into is None and merged_before is not None:
             events.append(("split", {"from": merged_before}))
         elif label != label_before:
-            events.append(("renamed", {"label": stands.label}))
-        if stands.merged_into is None and stands.has_returned and not had_returned:
+            events.append(("renamed", {"label": state.label}))
+        if state.merged_into is None and state.has_returned and not had_returned:
             events.append(("returned", {}))
         at = message.timestamp
         return [
@@ -136,29 +136,29 @@ class Lineage:
                 event_document(
                     namespace, DetectedEvent(kind, cluster, at, at, int(kind == "returned"), 0.0), self._topic
                 ),
-                {**_names(stands), **more},
+                {**_names(state), **more},
             )
             for kind, more in events
         ]
 
-    def _keep_muted(self, number: int, stands: Stands) -> None:
+    def _keep_muted(self, number: int, state: DisplayState) -> None:
         self._muted.pop(number, None)
-        if stands.muted and stands.merged_into is None:
+        if state.muted and state.merged_into is None:
             self._muted[number] = None
             if len(self._muted) > _MOST_NAMED:
                 self._muted.popitem(last=False)
 
-    def _keep_names(self, number: int, stands: Stands) -> None:
-        named = _names(stands)
+    def _keep_names(self, number: int, state: DisplayState) -> None:
+        named = _names(state)
         self._named.pop(number, None)
-        if named and stands.merged_into is None:
+        if named and state.merged_into is None:
             self._named[number] = named
             if len(self._named) > _MOST_NAMED:
                 self._named.popitem(last=False)
 
 
-def _names(stands: Stands) -> dict[str, str]:
-    return {name: value for name, value in (("label", stands.label), ("route", stands.route)) if value}
+def _names(state: DisplayState) -> dict[str, str]:
+    return {name: value for name, value in (("label", state.label), ("route", state.route)) if value}
 
 
 def _with(document: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def run_sessions(session: Callable[[], None], stopping: threading.Event, conditi
         except QuestreamError as error:
             if not recourse_of(error).may_pass:
                 raise
-            condition.fails(str(error))
+            condition.note_failure(str(error))
             logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
         if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
             pause = _FIRST_PAUSE_SECONDS

@@ -22,7 +22,7 @@ from questream.metrics import EventMetrics
 from questream.records.events import event_document
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore, open_store
-from questream.tools.suggestions import suggestions, two_in_one, unnamed
+from questream.tools.suggestions import mixed_clusters, suggestions, unnamed
 from questream.watch.detection import MOST_EVENTS
 from questream.watch.naming import Take
 
@@ -101,7 +101,7 @@ class Suggester:
         counts = Counter(dict.fromkeys(kinds, 0))
         for namespace in self._store.namespaces():
             try:
-                looked_for = kinds if self._is_of_the_stream(namespace) else {}
+                looked_for = kinds if self._belongs_to_stream(namespace) else {}
             except QuestreamError as error:
                 looked_for = {}
                 failing.add((namespace, ""))
@@ -130,7 +130,7 @@ class Suggester:
             else:
                 self._metrics.suggestions.labels(kind).set(count)
 
-    def _is_of_the_stream(self, namespace: str) -> bool:
+    def _belongs_to_stream(self, namespace: str) -> bool:
         return self._store.topics(namespace).cluster_topic in ("", self._settings.kafka.cluster_topic)
 
     def _kinds(self) -> Mapping[str, Callable[[str], Iterator[dict[str, Any]]]]:
@@ -152,7 +152,7 @@ class Suggester:
             yield self._event(namespace, "name", format_cluster_id(state.cluster_id), state.size, "name")
 
     def _splits(self, namespace: str) -> Iterator[dict[str, Any]]:
-        for one in two_in_one(self._store, namespace, self._settings, _MOST_SUGGESTIONS):
+        for one in mixed_clusters(self._store, namespace, self._settings, _MOST_SUGGESTIONS):
             yield self._event(namespace, "split", format_cluster_id(one.state.cluster_id), one.state.size, "split")
 
     def _run(self) -> None:

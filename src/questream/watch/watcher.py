@@ -102,11 +102,11 @@ class Watcher:
         try:
             membership = Membership(member, settings.kafka.event_topic)
             while not membership.renew(_POLL_SECONDS):
-                self.condition.stands_by(is_member=member.group_metadata().generation_id >= 0)
+                self.condition.note_waiting(is_member=member.group_metadata().generation_id >= 0)
                 if self._stopping.is_set():
                     return
             with ExitStack() as opened:
-                self.condition.learns()
+                self.condition.note_learning()
                 publisher.start()
                 decisions, states, events = (opened.enter_context(open_reader(settings)) for _ in range(3))
                 names = opened.enter_context(naming(settings, self.metrics))
@@ -116,7 +116,7 @@ class Watcher:
         finally:
             self.metrics.publishing.set(0)
             self.metrics.lag.clear()
-            self.condition.ends()
+            self.condition.note_end()
             with self._watchdog.limit("close", _LEAVE_SECONDS + deadline):
                 publisher.close()
                 # A consumer that is not closed stays in the group, and the others stand by until it is given up.
@@ -261,9 +261,9 @@ class Turn:
                 documents += detectors.see(placed.question)
         documents = [lineage.with_names(document) for document in documents if not lineage.is_muted(document)]
         if order.is_learning or lineage.is_learning:
-            self._condition.learns()
+            self._condition.note_learning()
         else:
-            self._condition.works()
+            self._condition.note_working()
             self._metrics.publishing.set(1)
         for at, lag in order.lag.items():
             self._metrics.lag.labels(at.topic, at.partition).set(lag)

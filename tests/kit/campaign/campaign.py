@@ -74,7 +74,7 @@ def run_schedule(
 ) -> None:
     """Round by round; one whose decisions do not flow again ends there, and the next begins with everything anew.
 
-    A round stands in `results` from its beginning, for who interrupts it; `keep` is told when it is finished.
+    A round is in `results` from its beginning, in case of an interrupt; `keep` is called when it is finished.
     """
     with broker(folder / "kafka") as (kafka, paths):
         for plan in schedule:

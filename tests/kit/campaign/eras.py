@@ -1,4 +1,4 @@
-"""An input topic that was made anew: the records of each of its lives are told apart, whatever their offsets are."""
+"""An input topic that was made anew: the records of each of its lives are separated, whatever their offsets are."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class _Lives:
         """The partition that something published is about.
 
         It is of the life in which a record of its key stood at its place: at least once, a decision can be repeated
-        when the topic has been made anew. Where that tells nothing, its own offset tells when it was published.
+        when the topic has been made anew. Where that decides nothing, its own offset shows when it was published.
         """
         known = [number for number, keys in enumerate(self._keys) if place in keys and keys[place] == published.key]
         until = next((n for n, end in enumerate(ends) if published.offset < end.get(published.partition, 0)), len(ends))

@@ -16,7 +16,7 @@ from tests.kit.stream import WorkerProcess
 RESTART_SECONDS = 0.5
 # SIGTERM finishes the batch in hand, which waits for a store or a broker that may be gone.
 STOP_SECONDS = 60.0
-# Each check waits for what a dead worker left untold.
+# Each check waits for the records that a dead worker left unpublished.
 LEFT_BEHIND_SECONDS = 3.0
 
 
@@ -42,7 +42,7 @@ class KeptWorker:
         self.to_broker = to_broker
         self.to_store = to_store
         self.exits: Counter[int] = Counter()
-        # Held by whoever ends the process on purpose.
+        # Held by a thread that ends the process on purpose.
         self._hands = threading.RLock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"keeper-{self.process.name}", daemon=True)

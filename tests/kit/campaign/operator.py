@@ -176,7 +176,7 @@ class Operator:
             while not self._ended.wait(PAUSE_SECONDS):
                 with self._hands:
                     self._on_store(self._decide)
-        except BaseException as error:  # raised again by whoever pauses it
+        except BaseException as error:  # raised again in the thread that pauses it
             self._failure = error
 
     def _on_store(self, act: Callable[[Store], None]) -> None:

@@ -149,7 +149,7 @@ class Traffic:
                     self._send(number)
                     number += 1
                     self._ended.wait(BURST_SECONDS)
-        except BaseException as error:  # raised again by whoever waits for the traffic
+        except BaseException as error:  # raised again in the thread that waits for the traffic
             if not self._ended.is_set():
                 self._failure = error
         finally:

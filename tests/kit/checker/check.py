@@ -1,4 +1,4 @@
-"""All checks, in the order in which a reader would want to hear of them."""
+"""All checks, the most important first."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _compare_namespace(namespace: str, stored: Stored, topic: ClusterTopic, rule
     if not topic.whole:
         # A namespace that was opened and never used has nothing to put back.
         if stored.clusters or stored.mean_questions:
-            yield Violation(Promise.CLUSTER_TOPIC, namespace, "the topic does not tell of the namespace")
+            yield Violation(Promise.CLUSTER_TOPIC, namespace, "the topic does not have the namespace")
         return
     newest = max(topic.whole, key=lambda whole: whole.revision)
     differing = {

@@ -65,7 +65,7 @@ class Openings:
         least = max((at + 1 for at, before_founder in enumerate(came) if before_founder), default=0)
         most = min((at for at, behind_founder in enumerate(later) if behind_founder), default=len(joined))
         if least > most:
-            # What was counted anew after a loss bears sizes that tell no order.
+            # What was counted anew after a loss bears sizes that show no order.
             least, most = 0, len(joined)
         stood = before or Centroid(0, np.zeros_like(self.vector(founder)))
         room = max(0, self._rules.centroid_members - stood.members)

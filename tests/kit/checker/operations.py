@@ -1,4 +1,4 @@
-"""What people decided, as the operation topic tells it, and whether each operation was published once, in its order."""
+"""Operations by the operation topic, and whether each was published once, in its order."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def double_count() -> None:
 
 
 def merge_not_published() -> None:
-    """The topic never hears that a cluster was merged away, though the store believes so."""
+    """The topic never gets the merge of a cluster, though the store takes it for published."""
     leave_out(lambda record: b'"event":"merged"' in (record.value or b""))
 
 
@@ -175,7 +175,7 @@ def operation_published_twice() -> None:
 
 
 def operation_not_published() -> None:
-    """The topic never hears of an undo."""
+    """The topic never gets an undo."""
     patch_claims(lambda records: [record for record in records if b'"kind":"undo"' not in record.value])
 
 

@@ -84,7 +84,7 @@ class NamespaceRecord:
 
 @dataclass(slots=True)
 class ClusterTopic:
-    """What the cluster topic tells of one namespace, in its order."""
+    """The records of the cluster topic of one namespace, in its order."""
 
     states: dict[int, list[State]] = field(default_factory=dict)
     whole: list[NamespaceRecord] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Run:
 
     @property
     def namespaces(self) -> list[str]:
-        """All namespaces that anything tells of."""
+        """All namespaces that any record names."""
         named = {decision.namespace for decision in self.decisions}
         return sorted(named | self.cluster_topics.keys() | self.evidence.stored.keys())
 

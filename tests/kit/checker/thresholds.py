@@ -7,7 +7,7 @@ from tests.kit.checker.published import ClusterTopic, Run
 
 
 class Thresholds:
-    """Of the clusters of a namespace: what states and operations tell of thresholds of their own."""
+    """Of the clusters of a namespace: thresholds of their own, by states and operations."""
 
     def __init__(self, run: Run, namespace: str) -> None:
         self._thresholds: dict[int, set[float | None]] = {}

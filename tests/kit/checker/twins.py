@@ -2,7 +2,7 @@
 
 Redis' log tells how each cluster stood before and after each commit, and `openings` what the commit's own questions had
 made of it when the founder was scored. Where the log was trimmed or lost, published states stand for that: those with
-the sizes that decisions tell of around the founder's. An older cluster is a twin only if it was near enough however it
+the sizes in the decisions around the founder's. An older cluster is a twin only if it was near enough however it
 may have stood.
 """
 
@@ -176,7 +176,7 @@ def _twin_by_topic(
     parted: Set[int],
     rules: Rules,
 ) -> int | None:
-    """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of.
+    """An older cluster that the founder scored at or above the threshold, for one that is not in the log.
 
     The time at which a merge was undone is not known: a cluster of `parted` may have stood as it ever did.
     """
@@ -204,7 +204,7 @@ def _twin_by_topic(
             candidates[older] = [
                 Centroid(state.members, state.vector_sum) for state in states if state.vector_sum is not None
             ]
-        elif stood := _told_around(states, founder, older, before.get(older), after.get(older), openings):
+        elif stood := _published_around(states, founder, older, before.get(older), after.get(older), openings):
             candidates[older] = stood
     return _near_throughout(founder, candidates, means or [None], openings, own, rules)
 
@@ -218,7 +218,7 @@ def _means_in_batch(published: Centroid, founder: Decision, openings: Openings) 
     return [mean for before in befores if before is not None for mean in openings.means(founder, before)]
 
 
-def _told_around(
+def _published_around(
     states: Sequence[State],
     founder: Decision,
     older: int,
@@ -260,7 +260,7 @@ def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroi
 
 
 def _opened_in_log(stored: Stored, created: Mapping[int, Decision], openings: Openings, rules: Rules) -> dict[int, int]:
-    """The clusters whose opening the log still tells, each with its seq.
+    """The clusters whose opening is still in the log, each with its seq.
 
     A cluster's first entry is its opening if it sums what its founder's batch brought: a log that was trimmed, or begun
     anew, begins with a later one.

@@ -81,7 +81,7 @@ class Kafka:
         return self._without(producer)
 
     def expire(self, producer: str) -> Kafka:
-        """The broker aborts a transaction that took too long; its producer is told when it comes back."""
+        """The broker aborts a transaction that took too long; its producer gets the error when it comes back."""
         kafka = self._without(producer)
         return kafka._with(producer, Transaction(expired=True))
 

@@ -48,7 +48,7 @@ def read_decision(value: bytes) -> Published:
 
 
 def check_commit(scenario: Scenario, before: MemoryStore, proposal: Proposal, reply: object) -> None:
-    """No twins: whoever opens a cluster stood below the threshold of each that was there."""
+    """No twins: a question that opens a cluster scored below the threshold of each older one."""
     if not isinstance(reply, Committed):
         return
     live = list(before.clusters(NAMESPACE))
@@ -111,7 +111,7 @@ def _check_sizes(store: MemoryStore, decided: dict[tuple[int, int], int | None])
 
 
 def naming_of(cluster_id: int) -> tuple[str, str]:
-    """The label and the route that the operator gives a cluster: both tell whose they are."""
+    """The label and the route that the operator gives a cluster: both name it."""
     return f"label of {cluster_id}", f"route of {cluster_id}"
 
 
@@ -128,20 +128,18 @@ def _check_namings(store: MemoryStore) -> None:
         state = store.cluster(NAMESPACE, named[0])
         while state is not None and state.merged_into is not None:
             state = store.cluster(NAMESPACE, state.merged_into)
-        standing = (state.label, state.route) if state else None
-        require(standing == naming_of(named[0]), f"the naming of {format_cluster_id(named[0])} was dropped or mixed")
+        naming = (state.label, state.route) if state else None
+        require(naming == naming_of(named[0]), f"the naming of {format_cluster_id(named[0])} was dropped or mixed")
 
 
 def _check_topic(world: World) -> None:
-    """The compacted topic tells what the store holds."""
+    """The compacted topic agrees with the store."""
     store = world.store.view
     last = {entry.key: entry.value for entry in world.kafka.cluster_records()}
     whole = store.namespace_state(NAMESPACE)
     assert whole is not None
     key, value = encode_namespace_state(whole)
-    require(
-        _content(last.pop(key, None)) == _content(value), "the cluster topic tells another namespace than the store"
-    )
+    require(_content(last.pop(key, None)) == _content(value), "the cluster topic has another namespace than the store")
     for number in range(1, whole.next_cluster):
         state = store.cluster(NAMESPACE, number)
         if state is not None:
@@ -149,7 +147,7 @@ def _check_topic(world: World) -> None:
             published = _content(last.pop(cluster_key, None))
             require(
                 published == _content(cluster_value),
-                f"the cluster topic tells another {format_cluster_id(number)} than the store",
+                f"the cluster topic has another {format_cluster_id(number)} than the store",
             )
     require(not last, "the cluster topic knows a cluster that the store does not")
 

@@ -273,7 +273,7 @@ class Model:
         """The waiting call is made, and the worker goes on to its next."""
         assert job.call is not None
         world, answer = self._call(world, worker, job.call)
-        # What the worker means tells its job, too.
+        # The worker's meaning has its job, too.
         key = (worker.meaning, thread, answer.meaning)
         moved = self._once(key, lambda: self._go_on(worker, thread, job.answered(answer)))
         if moved.generation == 0:

@@ -1,4 +1,4 @@
-"""Hostile records through the decoder: each is a question or a BadRecord, and neither tells what it must not."""
+"""Hostile records through the decoder: each is a question or a BadRecord, and neither quotes the record."""
 
 from __future__ import annotations
 
@@ -117,5 +117,5 @@ def _check(question: Question, input: InputSettings, record: Record) -> None:
 def report(outcomes: Counter[str], started: float) -> str:
     """One line for people."""
     total, seconds = sum(outcomes.values()), time.monotonic() - started
-    told = ", ".join(f"{name} {count:,}" for name, count in outcomes.most_common())
-    return f"{total:,} records in {seconds:.0f} s: {told}"
+    counts = ", ".join(f"{name} {count:,}" for name, count in outcomes.most_common())
+    return f"{total:,} records in {seconds:.0f} s: {counts}"

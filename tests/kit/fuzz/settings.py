@@ -1,4 +1,4 @@
-"""Hostile settings: from whatever source, they are valid or refused with a SettingsError that tells no secret."""
+"""Hostile settings: from whatever source, they are valid or refused with a SettingsError without a secret."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def _load(rng: random.Random, known: list[Setting], template: str, file: Path) -
         with mock.patch.dict(os.environ, _environment(rng, known)):
             settings = load_settings(file, overrides)
     except SettingsError as error:
-        settings, told = None, str(error)
+        settings, message = None, str(error)
     if settings is None:
-        assert told
-        assert SECRET not in told
+        assert message
+        assert SECRET not in message
         return "refused"
     assert SECRET not in json.dumps(masked(settings))
     return "valid"

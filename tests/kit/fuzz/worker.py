@@ -85,8 +85,8 @@ def _send(stream: Stream, seed: int, first: int, records: int) -> dict[Place, Se
             for producer in producers:
                 producer.flush(timeout=120)
             for number, record, future in zip(numbers, hostile, futures, strict=True):
-                told = future.get(timeout=120)
-                sent[told.partition, told.offset] = _expected(number, record)
+                written = future.get(timeout=120)
+                sent[written.partition, written.offset] = _expected(number, record)
     finally:
         for producer in producers:
             producer.close(timeout=5)

@@ -74,7 +74,7 @@ def _arguments() -> argparse.Namespace:
 def _known(results: Path) -> dict[str, str | None]:
     if not results.exists():
         return {}
-    return {told["mutant"]: told["caught"] for told in map(json.loads, results.read_text().splitlines())}
+    return {result["mutant"]: result["caught"] for result in map(json.loads, results.read_text().splitlines())}
 
 
 def _caught_by(mutant: Mutant, trees: SimpleQueue[Path], most_suites: int, sound: set[str]) -> str | None:

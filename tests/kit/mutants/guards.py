@@ -1,8 +1,8 @@
 """The guards of the product, each as a mutant: the source with that one guard taken out.
 
 A guard is a condition. Every `if` and `elseif` of the Lua scripts and every `if` of the Python files below is one, and
-is taken to be false; guards of another form are listed by their text. What no test can tell apart from the
-product is in EQUIVALENT, each with its reason.
+is taken to be false; guards of another form are listed by their text. A mutant that no test can distinguish from the
+product is in EQUIVALENT, with its reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PYTHON = (
     "src/questream/recovery/home.py",
     "src/questream/recovery/lease.py",
     "src/questream/recovery/operation_topic.py",
-    "src/questream/recovery/putting_back.py",
+    "src/questream/recovery/restoring.py",
     "src/questream/recovery/recover.py",
     "src/questream/recovery/verifying.py",
     "src/questream/recovery/verifying_operations.py",
@@ -142,8 +142,8 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/fault/test_migration.py",
         "tests/integration/test_cli_migrate.py",
     ),
-    "src/questream/recovery/putting_back.py": (
-        "tests/unit/test_putting_back.py tests/unit/test_kept_members.py",
+    "src/questream/recovery/restoring.py": (
+        "tests/unit/test_restoring.py tests/unit/test_kept_members.py",
         *_RECOVERY,
     ),
     "src/questream/recovery/recover.py": ("tests/unit/test_recovering.py", *_RECOVERY),

@@ -26,7 +26,7 @@ def main() -> int:
             topics = create_topics(kafka.bootstrap_servers, PARTITIONS)
             stream = Stream(kafka.bootstrap_servers, topics, redis.url, {"batch_questions": BATCH_QUESTIONS})
             every_seconds = max(1.0, given.seconds / SAMPLES)
-            watched = overload(stream, folder, given.seconds, given.helpers, every_seconds, tell=print)
+            watched = overload(stream, folder, given.seconds, given.helpers, every_seconds, on_sample=print)
     broken = watched.broken_promises()
     print(
         f"sent {watched.sent:,}, decided {watched.decided:,}, twice {watched.twice}; "

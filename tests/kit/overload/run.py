@@ -70,12 +70,12 @@ class Watched:
         """What did not hold, in words."""
         samples = self.during + self.after
         last = self.during[-1]
-        told_at_seconds = last.at_seconds - LAG_AGE_SECONDS
-        least_lag = (TIMES_TOO_MUCH - 1.2) / TEXT_SECONDS * told_at_seconds - FETCHED_AHEAD
+        seen_at_seconds = last.at_seconds - LAG_AGE_SECONDS
+        least_lag = (TIMES_TOO_MUCH - 1.2) / TEXT_SECONDS * seen_at_seconds - FETCHED_AHEAD
         promises = {
             f"memory grew by {self.growth_bytes / 1e6:.0f} MB": self.growth_bytes <= GROWTH_BYTES,
             "more was fetched than may wait": max(sample.backlog for sample in samples) <= BACKLOG_LIMIT,
-            f"the lag told was {last.lag:.0f}, not {least_lag:.0f} or more": last.lag >= least_lag,
+            f"the lag reported was {last.lag:.0f}, not {least_lag:.0f} or more": last.lag >= least_lag,
             f"a lag of {self.after[-1].lag:.0f} is left": self.after[-1].lag == 0,
             "the group rebalanced": {sample.joins for sample in self.during} == {1},
             "a session with Kafka was lost": {sample.sessions for sample in samples} == {1},
@@ -124,17 +124,17 @@ def overload(
     seconds: float,
     helpers: int = 0,
     every_seconds: float = 1.0,
-    tell: Callable[[Sample], object] = lambda _: None,
+    on_sample: Callable[[Sample], object] = lambda _: None,
 ) -> Watched:
     """Send three times what one worker can do for so long, then have the lag drained, by `helpers` more workers too.
 
-    `stream` has BATCH_QUESTIONS as its `batch_questions`. `tell` is told of each sample, one every `every_seconds`.
+    `stream` has BATCH_QUESTIONS as its `batch_questions`. `on_sample` gets each sample, one every `every_seconds`.
     """
     watched = Watched()
 
     def watch(samples: list[Sample]) -> None:
         samples.append(observer.sample())
-        tell(samples[-1])
+        on_sample(samples[-1])
 
     with ExitStack() as started:
         worker = started.enter_context(WorkerProcess(folder, stream.overrides(), text_seconds=TEXT_SECONDS))

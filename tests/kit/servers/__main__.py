@@ -10,7 +10,7 @@ from tests.kit.servers.process import MissingServer
 
 
 def main() -> None:
-    """Fetch Apache Kafka; what is missing is told, and left to the tests to skip or fail on."""
+    """Fetch Apache Kafka; what is missing is reported, and left to the tests to skip or fail on."""
     sys.stdout.write(f"Apache Kafka for the tests, kept in {cache_folder()} (fetched once, 43 MB)\n")
     try:
         archive_classes(kafka_jars())

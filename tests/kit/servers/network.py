@@ -60,7 +60,7 @@ class Link:
         self._do(self._close)
 
     def half_open(self, ways: Iterable[Way] = BOTH_WAYS) -> None:
-        """Accept connections and lose whatever travels these ways: nobody is told."""
+        """Accept connections and lose all that travels these ways, without an error."""
         self._do(lambda: self._state.lose(frozenset(ways)))
 
     def hold_up(self) -> None:

@@ -194,7 +194,7 @@ class RedisSentinel(_Together):
         self.wait_until(self._can_fail_over, "the replica follows the master and Sentinel knows it")
 
     def stop_replication(self) -> None:
-        """The replica misses what the master is told from now on. Sentinel still takes it for fit for about 10 s."""
+        """The replica misses the master's writes from now on. Sentinel still takes it for fit for about 10 s."""
         with self.master.client() as client:
             client.execute_command("ACL", "SETUSER", "replica", "off")
             client.execute_command("CLIENT", "KILL", "USER", "replica")

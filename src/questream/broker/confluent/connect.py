@@ -27,7 +27,7 @@ from questream.broker.confluent.clients import (
 )
 from questream.broker.confluent.clients import check_options as check_options
 from questream.broker.confluent.consumer import ConsumerAdapter
-from questream.broker.confluent.failures import LOGIN_ERRORS, error_of, in_words, refusal_of, translated
+from questream.broker.confluent.failures import LOGIN_ERRORS, describe_error, error_of, refusal_of, translated
 from questream.broker.confluent.producer import ProducerAdapter, Throttle
 from questream.broker.port import Isolation
 from questream.errors import KafkaRefused, QuestreamError, SettingsError
@@ -210,7 +210,7 @@ def _unmade(error: KafkaError) -> QuestreamError:
             "kafka.options.sasl_mechanism needs a login",
             "set kafka.options.sasl_plain_username and kafka.sasl_plain_password",
         )
-    return KafkaRefused(f"a client for Kafka cannot be made ({in_words(error)})", "check kafka.options")
+    return KafkaRefused(f"a client for Kafka cannot be made ({describe_error(error)})", "check kafka.options")
 
 
 def _explained(cause: KafkaError | None, config: Config, seconds: float) -> QuestreamError:
@@ -224,5 +224,5 @@ def _explained(cause: KafkaError | None, config: Config, seconds: float) -> Ques
     # Of its connections librdkafka's texts name hosts alone.
     why = "silence"
     if cause is not None:
-        why = said if cause.code() == KafkaError._TRANSPORT else in_words(cause)
+        why = said if cause.code() == KafkaError._TRANSPORT else describe_error(cause)
     return refusals.no_answer(servers, seconds, why)

@@ -113,7 +113,7 @@ def fenced() -> Iterator[None]:
     except KafkaException as error:
         if error_of(error).code() not in _SUPERSEDED:
             raise
-        raise Superseded(f"another worker has the partitions: {in_words(error_of(error))}") from error
+        raise Superseded(f"another worker has the partitions: {describe_error(error_of(error))}") from error
 
 
 def error_of(error: KafkaException) -> KafkaError:
@@ -132,7 +132,7 @@ def meaning_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
     if error.code() in UNKNOWN_TOPIC:
         return refusals.no_topic()
     kind = KafkaTimeout if error.code() in _TIMED_OUT else KafkaUnavailable
-    return kind(f"the broker failed a call: {in_words(error)}")
+    return kind(f"the broker failed a call: {describe_error(error)}")
 
 
 def refusal_of(error: KafkaError, on_topics: Operation, topic: str = "") -> KafkaRefused | None:
@@ -142,7 +142,7 @@ def refusal_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
     """
     code = error.code()
     if code in LOGIN_ERRORS:
-        return refusals.login_refused(in_words(error))
+        return refusals.login_refused(describe_error(error))
     if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         right = f"{on_topics} topic {topic}" if topic else f"{on_topics} a topic"
         return KafkaRefused(f"the right to {right} is missing", GRANT)
@@ -150,10 +150,10 @@ def refusal_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
         return KafkaRefused(f"the right to {_RIGHTS[code]} is missing", GRANT)
     if code not in _KNOWN:
         return None
-    return refusals.refused(in_words(error), _KNOWN[code])
+    return refusals.refused(describe_error(error), _KNOWN[code])
 
 
-def in_words(error: KafkaError) -> str:
+def describe_error(error: KafkaError) -> str:
     """What kind of error this is, in words: librdkafka's own for its code. Its text may quote what was sent."""
     words = KafkaError(error.code()).str().removeprefix("Broker: ").removeprefix("Local: ")
     return words.strip().rstrip(".").lower()

@@ -158,7 +158,7 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
             self._buffer = self._unpacked(self._packed or b"")
         return super().__next__()
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         """While others are read, their batches need the room: this one is unpacked again when its turn comes."""
         self._buffer = None
 
@@ -221,7 +221,7 @@ class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # kafka-python shi
         except TooMuchUnpacked:
             yield from _unread(self, self._next_offset())
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         """What is being read of this format stays."""
 
     def _decompress(self, key_offset: int) -> Any:

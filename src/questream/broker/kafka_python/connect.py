@@ -24,7 +24,7 @@ from questream.broker.kafka_python.clients import (
 )
 from questream.broker.kafka_python.clients import check_options as check_options
 from questream.broker.kafka_python.consumer import ConsumerAdapter, RecordConsumer
-from questream.broker.kafka_python.failures import LOGIN_ERRORS, in_words, refusal_of, translated
+from questream.broker.kafka_python.failures import LOGIN_ERRORS, describe_error, refusal_of, translated
 from questream.broker.kafka_python.producer import KeySerializer, ProducerAdapter
 from questream.broker.port import Isolation
 from questream.errors import KafkaRefused, QuestreamError, SettingsError
@@ -42,7 +42,7 @@ def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
     Raises KafkaUnavailable or KafkaRefused with the cause.
     """
     timeout_ms = config.get("bootstrap_timeout_ms", int(CONNECT_SECONDS * 1000))
-    with _Witness() as witness:
+    with _CauseHandler() as witness:
         try:
             return client(**{**config, "bootstrap_timeout_ms": timeout_ms})
         except kafka_errors.KafkaError as error:
@@ -110,7 +110,7 @@ def open_admin(settings: Settings) -> AbstractContextManager[AdminAdapter]:
 
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:
     # These texts of kafka-python name sockets; they hold no data and no login.
-    said = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else in_words(cause)
+    said = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else describe_error(cause)
     said = said.removeprefix("KafkaConnectionError: ")
     servers = ", ".join(config["bootstrap_servers"])
     if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
@@ -126,12 +126,12 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
     return refusals.no_answer(servers, timeout_ms / 1000, said)
 
 
-class _Witness(logging.Handler):
+class _CauseHandler(logging.Handler):
     """Keeps the cause of failed connections, which kafka-python only logs: it raises a timeout."""
 
     cause: BaseException | None = None
 
-    def __enter__(self) -> _Witness:
+    def __enter__(self) -> _CauseHandler:
         logging.getLogger("kafka").addHandler(self)
         return self
 

@@ -92,7 +92,7 @@ def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable |
         # `batches` says no more than where it stands.
         return KafkaUnavailable(f"a record cannot be read: {error}")
     kind = KafkaTimeout if isinstance(error, kafka_errors.KafkaTimeoutError) else KafkaUnavailable
-    return kind(f"the broker failed a call: {in_words(error)}")
+    return kind(f"the broker failed a call: {describe_error(error)}")
 
 
 def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | None:
@@ -104,17 +104,17 @@ def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | Non
     if kind is None:
         return None
     if issubclass(kind, LOGIN_ERRORS):
-        return refusals.login_refused(in_words(kind()))
+        return refusals.login_refused(describe_error(kind()))
     if issubclass(kind, kafka_errors.AuthorizationError):
         denied = error if isinstance(error, kafka_errors.AuthorizationError) else kind()
         return KafkaRefused(*missing_right(denied, on_topics))
     known = next((problem for parent, problem in _KNOWN.items() if issubclass(kind, parent)), None)
     if known is None:
         return None
-    return refusals.refused(in_words(kind()), known)
+    return refusals.refused(describe_error(kind()), known)
 
 
-def in_words(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What kind of error this is, in words: Kafka's own for its codes. Its text may quote what was sent."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

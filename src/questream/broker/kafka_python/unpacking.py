@@ -33,7 +33,7 @@ class TooMuchUnpacked(Exception):
 class Holder(Protocol):
     """What has a batch unpacked."""
 
-    def let_go(self) -> None:
+    def discard(self) -> None:
         """Keep no reference to it any more."""
 
 
@@ -86,7 +86,7 @@ class UnpackingBudget:
                 raise TooMuchUnpacked
             # The last one is the one that needs the room.
             holder, _ = self._held.popitem(last=False)
-            holder.let_go()
+            holder.discard()
 
 
 def _gzip(packed: Packed, _: int) -> Iterator[bytes]:

@@ -71,7 +71,7 @@ def propose_unlabelled(
     if granularity is not None:
         remark = f"a sample does not show how fine a {granularity} is: this is its own threshold; answers show more"
         return _propose_named(swept, vectors, granularity, remark)
-    if has_levels(rules) and is_of_duplicates(swept):
+    if has_levels(rules) and consists_of_duplicates(swept):
         remark = "questions of this sample have a near one or none at all, as where the same is asked in other words"
         return _propose_named(swept, vectors, "question", remark)
     if has_levels(rules):
@@ -112,7 +112,7 @@ def propose_intents(
     return Proposal(swept.values[best], low, high, "modularity", settings_of(swept, best, scores), remarks)
 
 
-def is_of_duplicates(swept: Sweep) -> bool:
+def consists_of_duplicates(swept: Sweep) -> bool:
     """Whether the sample is clearly one of duplicates in other words, as QQP is: many alone, few nearly so."""
     alone = [float(np.mean(np.bincount(swept.after[swept.at(t)])[swept.after[swept.at(t)]] == 1)) for t in _VALLEY]
     return alone[0] >= _FEWEST_ALONE and alone[1] - alone[0] <= _MOST_IN_VALLEY

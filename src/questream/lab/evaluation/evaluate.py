@@ -19,7 +19,7 @@ from questream.errors import QuestreamError
 from questream.lab.evaluation.decisions import PairDecisions, best_decisions, centred, decision_curve, decisions_at
 from questream.lab.evaluation.files import GoldFile, PairFile
 from questream.lab.evaluation.groups import LEVEL_RULES, GroupFigures, group_figures, time_order
-from questream.lab.evaluation.mixing import TwoInOne, two_in_one
+from questream.lab.evaluation.mixing import MixedCluster, mixed_clusters
 from questream.lab.evaluation.pairs import PairIntervals, PairMetrics, pair_intervals, pair_metrics
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of
 
@@ -55,14 +55,14 @@ class PairEvaluation:
 class GroupEvaluation:
     """A file of gold groups, its figures, and the stream in its first order with what it was clustered to.
 
-    `two_in_one` are the clusters after the stream that look like two; `encoding_seconds` is what the model took.
+    `mixed_clusters` are the clusters after the stream that look like two; `encoding_seconds` is what the model took.
     """
 
     file: GoldFile
     figures: GroupFigures
     stream: Stream
     clustering: Clustering
-    two_in_one: list[TwoInOne]
+    mixed_clusters: list[MixedCluster]
     encoding_seconds: float
 
 
@@ -111,7 +111,7 @@ def evaluate_groups(
     shuffled = orders_of(len(stream), shuffles, seed)[1:]
     figures, clustering = group_figures(stream, order, rules, shuffled, announce, judge, level_rules)
     announce("clusters that look like two")
-    halves = two_in_one(clustering.after, stream.vectors, rules)
+    halves = mixed_clusters(clustering.after, stream.vectors, rules)
     return GroupEvaluation(file, figures, stream, clustering, halves, seconds)
 
 

@@ -56,7 +56,7 @@ class FalseJoin:
 
 
 @dataclass(frozen=True, slots=True)
-class TwoInOne:
+class MixedCluster:
     """A cluster that looks like two, how many questions it has, and which of them are of either part."""
 
     cluster: int
@@ -65,7 +65,7 @@ class TwoInOne:
     smaller: list[int]
 
 
-def two_in_one(clusters: Labels, vectors: Matrix, rules: Rules) -> list[TwoInOne]:
+def mixed_clusters(clusters: Labels, vectors: Matrix, rules: Rules) -> list[MixedCluster]:
     """The clusters of unit vectors (n, d) that fall into two groups which nothing would merge, the largest first."""
     mirror = Mirror(vectors.shape[1])
     learned = vectors[: rules.mean_questions]
@@ -79,7 +79,7 @@ def two_in_one(clusters: Labels, vectors: Matrix, rules: Rules) -> list[TwoInOne
         apart = smaller_group(of_cluster)
         if looks_like_two(mirror, rules, (of_cluster[~apart], of_cluster[apart])):
             parts = (looked_at[~apart].tolist(), looked_at[apart].tolist())
-            found.append(TwoInOne(int(cluster), len(members), *parts))
+            found.append(MixedCluster(int(cluster), len(members), *parts))
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from questream.domain import Headers
-from questream.records.formats.cloudevents import is_event, of_declared, read_declared, read_structured
+from questream.records.formats.cloudevents import is_event, read_declared, read_structured, to_read
 from questream.records.formats.deserializer import Deserializer, Read
 from questream.records.formats.json import serializer
 from questream.records.parsing import opens_object, parse_object, parse_undeclared
@@ -32,7 +32,7 @@ def deserializer(_input: InputSettings) -> Deserializer:
 def _read(value: bytes, headers: Headers) -> Read:
     declared = read_declared(value, headers) if headers else None
     if declared is not None:
-        return of_declared(declared)
+        return to_read(declared)
     if opens_object(value):
         return _of_object(parse_object(value))
     found = parse_undeclared(value)
@@ -50,4 +50,4 @@ def _of_element(element: str | dict[str, Any]) -> Read:
 
 
 def _of_object(document: dict[str, Any]) -> Read:
-    return of_declared(read_structured(document)) if is_event(document) else Read(document, element=_of_element)
+    return to_read(read_structured(document)) if is_event(document) else Read(document, element=_of_element)

@@ -137,7 +137,7 @@ def read_structured(document: dict[str, Any]) -> Event:
     return Event(content, document["id"], lambda name: _as_header(document.get(name, ABSENT)))
 
 
-def of_declared(declared: Event | Batch) -> Read:
+def to_read(declared: Event | Batch) -> Read:
     """What an event or a batch of them is to the decoder."""
     if isinstance(declared, Batch):
         return Read(declared.events, is_batch=True, element=_of_element)
@@ -147,17 +147,17 @@ def of_declared(declared: Event | Batch) -> Read:
 def _read(value: bytes, headers: Headers) -> Read:
     declared = read_declared(value, headers)
     if declared is not None:
-        return of_declared(declared)
+        return to_read(declared)
     found = parse_json(value) if opens_object(value) or value.lstrip()[:1] == b"[" else {}
     if type(found) is list:
-        return of_declared(Batch(found))
+        return to_read(Batch(found))
     if not is_event(found):
         raise _invalid("an event has specversion, id, source and type, as ce_ headers or in its JSON")
-    return of_declared(read_structured(found))
+    return to_read(read_structured(found))
 
 
 def _of_element(element: str | dict[str, Any]) -> Read:
-    return of_declared(read_structured(element if isinstance(element, dict) else {}))
+    return to_read(read_structured(element if isinstance(element, dict) else {}))
 
 
 def _structured_content(data: object, media: _Media) -> Content:

@@ -210,7 +210,7 @@ def find_clusters(
 ) -> tuple[Listing, str | None]:
     """The clusters that somebody asks for, and the cursor of what follows.
 
-    Raises Refused for a cursor that is none, for a meaning of no words, and, by meaning, as `Asking.near`.
+    Raises Refused for a cursor that is none, for a meaning of no words, and, by meaning, as `Analysis.near`.
     """
     if sort is ServedSort.MEANING and not q.strip():
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "by meaning a text is searched for", "give q")

@@ -62,7 +62,7 @@ class ReplayResult(BaseModel):
     too_large: int
 
 
-def as_letter(letter: DeadLetter, replayed: bool, reads_texts: bool) -> Letter:
+def as_dead_letter(letter: DeadLetter, replayed: bool, reads_texts: bool) -> Letter:
     """A dead letter as it is shown to somebody."""
     value = None if letter.value is None or not reads_texts else letter.value[: 4 * MOST_VALUE_CHARACTERS]
     return Letter(
@@ -90,7 +90,7 @@ def list_dead_letters(
     found = services.letters.letters().value
     chosen = [one for one in found.newest if reason is None or one[0].reason == reason]
     return LetterList(
-        letters=[as_letter(letter, replayed, login.reads_texts()) for letter, replayed in chosen[:limit]],
+        letters=[as_dead_letter(letter, replayed, login.reads_texts()) for letter, replayed in chosen[:limit]],
         by_reason=dict(found.by_reason),
         open=dict(found.open_by_reason),
     )

@@ -9,14 +9,14 @@ from questream.server.pages import (
     changes,
     clusters,
     communities,
+    dead_letters,
     deciding,
-    entrance,
     events,
     health,
     intents,
-    letters,
     levels,
     live,
+    login,
     rules,
     suggestions,
     taking_back,
@@ -27,7 +27,7 @@ __all__ = ["router", "show_refusal"]
 
 router = APIRouter()
 for part in (
-    entrance,
+    login,
     clusters,
     levels,
     intents,
@@ -40,7 +40,7 @@ for part in (
     live,
     asking,
     rules,
-    letters,
+    dead_letters,
     health,
 ):
     router.include_router(part.router)

@@ -66,7 +66,7 @@ _DATABASE = re.compile(r"(/([0-9]+)?)?")
 _FIXED_IN_URL = _FIXED.keys() - {"db", "password"}
 
 
-def why_unanswered(error: Exception) -> str:
+def describe_connection_error(error: Exception) -> str:
     """Why Redis did not answer, in words. The client's own texts are dropped: they can quote a command and its data."""
     at: BaseException | None = error
     while at is not None:

@@ -19,7 +19,7 @@ from questream.errors import (
     StoreUnavailable,
 )
 from questream.store.protocol import StoreError
-from questream.store.redis.client import why_unanswered
+from questream.store.redis.client import describe_connection_error
 from questream.store.redis.rights import concerns_key, denial
 
 FULL = Problem(
@@ -85,7 +85,7 @@ def _meaning_of(error: Exception) -> StoreError:
         return NamespaceRefused(*denial(text)) if concerns_key(text) else StoreRefused(*denial(text))
     if isinstance(error, _UNAVAILABLE):
         return StoreUnavailable(
-            f"Redis did not answer: {why_unanswered(error)}", "check redis.url, and that Redis runs"
+            f"Redis did not answer: {describe_connection_error(error)}", "check redis.url, and that Redis runs"
         )
     for said, why in _NO_WRITES.items():
         if said.search(text):

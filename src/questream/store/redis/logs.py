@@ -50,10 +50,10 @@ class RedisLogs(RedisCalls):
 
 def _of_namespaces(replies: Sequence[Any]) -> list[Any]:
     """The replies; None for a key that this login may not touch, or that is of another type. Raises any other error."""
-    return [None if isinstance(reply, Exception) and _is_of_a_key(reply) else answered(reply) for reply in replies]
+    return [None if isinstance(reply, Exception) and _is_about_key(reply) else answered(reply) for reply in replies]
 
 
-def _is_of_a_key(error: Exception) -> bool:
+def _is_about_key(error: Exception) -> bool:
     if isinstance(error, redis.exceptions.NoPermissionError):
         return concerns_key(str(error))
     # A reader of the log finds it lost, and has it begun anew.

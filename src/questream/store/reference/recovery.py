@@ -10,7 +10,7 @@ from questream.domain import InFlight, NamespaceState
 from questream.errors import NamespaceHeld
 from questream.store.protocol import ClusterRow, Identity, Ledger, Mended, Restored
 from questream.store.reference.base import MemoryBase
-from questream.store.reference.state import Cluster, Namespace, joined_ledger, let_go_of_remains
+from questream.store.reference.state import Cluster, Namespace, drop_remains, joined_ledger
 
 
 class MemoryRecovery(MemoryBase):
@@ -164,7 +164,7 @@ class MemoryRecovery(MemoryBase):
         known = state.clusters.get(published.cluster_id)
         if published.event == "retired":
             state.outbox.pop(published.cluster_id, None)
-            let_go_of_remains(state, published.cluster_id)
+            drop_remains(state, published.cluster_id)
             return state.clusters.pop(published.cluster_id, None) is not None
         if known is not None and not restored.damaged and known.cluster_row.revision >= published.revision:
             if restored.publish:
@@ -184,7 +184,7 @@ class MemoryRecovery(MemoryBase):
             published.own_representative,
         )
         state.operation_count = max(state.operation_count, published.operation)
-        let_go_of_remains(state, published.cluster_id)
+        drop_remains(state, published.cluster_id)
         state.clusters[published.cluster_id] = Cluster(
             cluster_row,
             published.members,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from questream.clustering.mirror import ClusterRemoved
 from questream.domain import UNRULED, InFlight
 from questream.store.reference.base import MemoryBase
-from questream.store.reference.state import Cluster, Namespace, let_go_of_remains, members_of, recovery_needed
+from questream.store.reference.state import Cluster, Namespace, drop_remains, members_of, recovery_needed
 from questream.store.retention import Due, Index, Retention, Retired, due_by_age, due_for_room, excess
 
 
@@ -72,7 +72,7 @@ class MemoryRetirement(MemoryBase):
         now = self._clock()
         for i in [i for i, c in state.clusters.items() if c.forgotten_at is not None and c.forgotten_at <= now]:
             del state.clusters[i]
-            let_go_of_remains(state, i)
+            drop_remains(state, i)
 
 
 def _is_kept(cluster: Cluster) -> bool:

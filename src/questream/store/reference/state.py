@@ -178,7 +178,7 @@ def members_of(state: Namespace, among: Members) -> Iterator[tuple[int, int]]:
             yield cluster.cluster_row.last_seen_at, i
 
 
-def let_go_of_remains(state: Namespace, cluster_id: int) -> None:
+def drop_remains(state: Namespace, cluster_id: int) -> None:
     """The cluster is none that was merged away any more; what its survivor got with it is known on."""
     if cluster_id in state.remains:
         remains, in_flight, at = state.remains[cluster_id]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from questream.errors import QuestreamError
 from questream.settings import Settings
-from questream.tools.doctor.findings import Check, Finding, Patient, failures
+from questream.tools.doctor.findings import Check, CheckContext, Finding, failures
 from questream.tools.doctor.kafka_checks import KAFKA_CHECKS
 from questream.tools.doctor.model_checks import MODEL_CHECKS
 from questream.tools.doctor.redis_checks import REDIS_CHECKS
@@ -19,7 +19,7 @@ CHECKS: Sequence[Check] = (*KAFKA_CHECKS, *REDIS_CHECKS, *STREAM_CHECKS, *MODEL_
 
 def diagnose(settings: Settings, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
     """The findings of all checks, one by one as they come. Never raises for what it finds."""
-    patient = Patient(settings)
+    context = CheckContext(settings)
     failed: set[str] = set()
     try:
         for check in checks:
@@ -28,21 +28,21 @@ def diagnose(settings: Settings, checks: Sequence[Check] = CHECKS) -> Iterator[F
                 failed.add(check.name)
                 yield Finding(check.name, "skipped", f"needs {hindrance}")
                 continue
-            for finding in _within_its_time(check, patient):
+            for finding in _within_its_time(check, context):
                 if finding.status == "fail":
                     failed.add(check.name)
                 yield finding
     finally:
-        patient.opened.close()
+        context.opened.close()
 
 
-def _within_its_time(check: Check, patient: Patient) -> Iterator[Finding]:
+def _within_its_time(check: Check, context: CheckContext) -> Iterator[Finding]:
     """The check's findings; one that says so if it takes too long. What hangs is left behind in its thread."""
     found: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
 
     def examine() -> None:
         try:
-            for finding in check.run(patient):
+            for finding in check.run(context):
                 found.put(finding)
         except QuestreamError as error:
             for finding in failures(check.name, error):

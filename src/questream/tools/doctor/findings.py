@@ -39,7 +39,7 @@ class FoundModel(NamedTuple):
 
 
 @dataclass(slots=True)
-class Patient:
+class CheckContext:
     """The inputs of the checks. The clients are set once the checks that open them have passed."""
 
     settings: Settings
@@ -59,6 +59,6 @@ class Check(NamedTuple):
     """A function that yields findings; it runs after the checks in `needs` have passed, for so long at most."""
 
     name: str
-    run: Callable[[Patient], Iterator[Finding]]
+    run: Callable[[CheckContext], Iterator[Finding]]
     needs: tuple[str, ...] = ()
     limit_seconds: float = 15.0

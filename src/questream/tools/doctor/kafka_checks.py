@@ -9,7 +9,7 @@ from questream.broker.connect import open_admin, open_producer
 from questream.broker.port import FoundTopic, Partition
 from questream.broker.topics import COMPACTION_LAG_MS, Role, problems_of
 from questream.errors import KafkaRefused, KafkaUnavailable
-from questream.tools.doctor.findings import Check, Finding, Patient, failures
+from questream.tools.doctor.findings import Check, CheckContext, Finding, failures
 
 # From 2.5 on the broker fences transactional offsets by the group's generation (KIP-447).
 OLDEST_BROKER = (2, 5)
@@ -18,15 +18,15 @@ _LOCAL_HOSTS = ("127.", "localhost:", "[::1]")
 _PROTECTED = ("SSL", "SASL_SSL")
 
 
-def check_broker(patient: Patient) -> Iterator[Finding]:
+def check_broker(context: CheckContext) -> Iterator[Finding]:
     """Reachable, which version, how many brokers, and who we are to it."""
-    settings = patient.settings
+    settings = context.settings
     try:
-        patient.admin = patient.opened.enter_context(open_admin(settings))
+        context.admin = context.opened.enter_context(open_admin(settings))
     except (KafkaUnavailable, KafkaRefused) as error:
         yield from failures("broker", error)
         return
-    brokers = patient.admin.brokers()
+    brokers = context.admin.brokers()
     if brokers.version is None or brokers.version >= OLDEST_BROKER:
         yield Finding("broker", "ok", str(brokers))
     else:
@@ -34,14 +34,14 @@ def check_broker(patient: Patient) -> Iterator[Finding]:
         yield Finding("broker", "fail", str(brokers), f"questream needs Kafka {oldest} or newer")
 
 
-def check_authentication(patient: Patient) -> Iterator[Finding]:
+def check_authentication(context: CheckContext) -> Iterator[Finding]:
     """Check the login, and that the connection is encrypted."""
-    options = patient.settings.kafka.options
+    options = context.settings.kafka.options
     protocol = str(options.get("security_protocol", "PLAINTEXT"))
     user = options.get("sasl_plain_username")
     text = f"{protocol} {options['sasl_mechanism']}" if "sasl_mechanism" in options else protocol
     text += f" as {user}" if user else ""
-    servers = patient.settings.kafka.bootstrap_servers
+    servers = context.settings.kafka.bootstrap_servers
     if protocol in _PROTECTED or all(server.strip().startswith(_LOCAL_HOSTS) for server in servers.split(",")):
         yield Finding("authentication", "ok", text)
     else:
@@ -53,9 +53,9 @@ def check_authentication(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def check_topics(patient: Patient) -> Iterator[Finding]:
+def check_topics(context: CheckContext) -> Iterator[Finding]:
     """Each that workers use: there, partitions, cleanup policy, record size, rights."""
-    kafka = patient.settings.kafka
+    kafka = context.settings.kafka
     names: dict[Role, str] = {
         "input": kafka.input_topic,
         "output": kafka.output_topic,
@@ -68,7 +68,7 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
     for role, name in names.items():
         check = f"topic {name}"
         try:
-            topic = patient.kafka.find_topics([name]).get(name)
+            topic = context.kafka.find_topics([name]).get(name)
         except KafkaRefused as error:
             yield from failures(check, error)
             continue
@@ -91,12 +91,12 @@ def _missing(check: str, role: Role) -> Finding:
     return Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
 
 
-def check_events(patient: Patient) -> Iterator[Finding]:
+def check_events(context: CheckContext) -> Iterator[Finding]:
     """Check that the event topic keeps events for a receiver as long as the settings say. No worker needs the topic."""
-    settings = patient.settings
+    settings = context.settings
     name = settings.kafka.event_topic
     try:
-        topic = patient.kafka.find_topics([name]).get(name)
+        topic = context.kafka.find_topics([name]).get(name)
     except KafkaRefused:
         # Who decides questions need not see it.
         return
@@ -114,10 +114,10 @@ def check_events(patient: Patient) -> Iterator[Finding]:
         yield Finding(check, "ok", f"event, {policy}")
 
 
-def check_group(patient: Patient) -> Iterator[Finding]:
+def check_group(context: CheckContext) -> Iterator[Finding]:
     """The right to read as the consumer group."""
-    group_id = patient.settings.kafka.group_id
-    match patient.kafka.may_use_group(group_id):
+    group_id = context.settings.kafka.group_id
+    match context.kafka.may_use_group(group_id):
         case True:
             yield Finding("consumer group", "ok", f"{group_id} may be used")
         case False:
@@ -127,9 +127,9 @@ def check_group(patient: Patient) -> Iterator[Finding]:
             yield Finding("consumer group", "ok", f"{group_id}; the broker does not report the rights to it")
 
 
-def check_producing(patient: Patient) -> Iterator[Finding]:
+def check_producing(context: CheckContext) -> Iterator[Finding]:
     """A transaction of its own is begun and aborted; nothing is written."""
-    settings = patient.settings
+    settings = context.settings
     if settings.delivery == "at-least-once":
         yield Finding("transactions", "ok", "not used: delivery is at-least-once")
         return
@@ -146,14 +146,14 @@ def check_producing(patient: Patient) -> Iterator[Finding]:
     yield Finding("transactions", "ok", "idempotent and transactional producing work")
 
 
-def check_record_clock(patient: Patient) -> Iterator[Finding]:
+def check_record_clock(context: CheckContext) -> Iterator[Finding]:
     """Records must not come from the future: latency and what counts as idle are measured by their time."""
-    topic = patient.settings.kafka.input_topic
-    found = patient.kafka.find_topics([topic]).get(topic)
+    topic = context.settings.kafka.input_topic
+    found = context.kafka.find_topics([topic]).get(topic)
     if found is None:
         return
     try:
-        newest = patient.kafka.newest_timestamp([Partition(topic, number) for number in range(found.partitions)])
+        newest = context.kafka.newest_timestamp([Partition(topic, number) for number in range(found.partitions)])
     except (KafkaUnavailable, KafkaRefused):
         # Brokers before 3.0 do not know the question, the embedded one closes the connection.
         yield Finding("clock of records", "ok", "the broker does not report it")

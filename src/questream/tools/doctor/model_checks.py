@@ -12,15 +12,15 @@ from questream.errors import ModelError
 from questream.preparing import version_of
 from questream.settings import ModelSettings
 from questream.store.redis.store import RedisStore
-from questream.tools.doctor.findings import Check, Finding, FoundModel, Patient
+from questream.tools.doctor.findings import Check, CheckContext, Finding, FoundModel
 
 # Their first position is the one behind the padding token's.
 _POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 
 
-def check_model_files(patient: Patient) -> Iterator[Finding]:
+def check_model_files(context: CheckContext) -> Iterator[Finding]:
     """On this machine's disk, loadable, of which dimension; torch is not loaded."""
-    settings = patient.settings.model
+    settings = context.settings.model
     located = _locate(settings)
     if located is None:
         yield Finding(
@@ -32,7 +32,7 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
         return
     name, revision, folder = located
     dimension, family = _read_modules(folder)
-    patient.model = FoundModel(name, revision, dimension, family)
+    context.model = FoundModel(name, revision, dimension, family)
     text = f"{name} at {revision[:19]}, {dimension} dimensions"
     limit = _token_limit(folder)
     if settings.max_tokens is not None and limit is not None and settings.max_tokens > limit:
@@ -44,21 +44,21 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
     yield Finding("model", "ok", text)
 
 
-def check_agreement(patient: Patient) -> Iterator[Finding]:
+def check_agreement(context: CheckContext) -> Iterator[Finding]:
     """The namespace was built with this model, or is new."""
-    namespace = patient.settings.clusters.namespace
-    store = RedisStore(patient.redis, prefix=patient.settings.redis.prefix)
+    namespace = context.settings.clusters.namespace
+    store = RedisStore(context.redis, prefix=context.settings.redis.prefix)
     built = store.namespace_state(namespace)
     if built is None:
         yield Finding("namespace", "ok", f"{namespace} is new")
         return
     text = f"{namespace} was built with {built.model} at {built.model_revision[:19]}, {built.dimension} dimensions"
-    if patient.model is None:
+    if context.model is None:
         yield Finding("namespace", "ok", text)
-    elif patient.model[:3] == (built.model, built.model_revision, built.dimension):
+    elif context.model[:3] == (built.model, built.model_revision, built.dimension):
         yield Finding("namespace", "ok", f"{text}, as this worker would")
-        yield from _preparation(store, patient)
-    elif _is_former(patient.settings.model, built):
+        yield from _preparation(store, context)
+    elif _is_former(context.settings.model, built):
         yield Finding("namespace", "ok", f"{text}, this worker's former model; questream migrate moves it on")
     else:
         yield Finding(
@@ -70,9 +70,9 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _preparation(store: RedisStore, patient: Patient) -> Iterator[Finding]:
+def _preparation(store: RedisStore, context: CheckContext) -> Iterator[Finding]:
     """Check that all texts of the namespace were prepared as this worker prepares them."""
-    first, ours = store.prepared_by(patient.settings.clusters.namespace), version_of(patient.settings.input)
+    first, ours = store.prepared_by(context.settings.clusters.namespace), version_of(context.settings.input)
     if first is None or first == ours:
         return
     yield Finding(
@@ -85,21 +85,21 @@ def _preparation(store: RedisStore, patient: Patient) -> Iterator[Finding]:
 
 
 def _is_former(model: ModelSettings, built: NamespaceState) -> bool:
-    former = None if model.of_former is None else _locate(model.of_former)
+    former = None if model.former_settings is None else _locate(model.former_settings)
     return former is not None and former[:2] == (built.model, built.model_revision)
 
 
-def check_device(patient: Patient) -> Iterator[Finding]:
+def check_device(context: CheckContext) -> Iterator[Finding]:
     """Check on which device the model would run, and in which number format."""
     # Here torch is loaded, which takes seconds: the last of the checks.
     import torch
 
     from questream.encoder.device import choose_device, choose_dtype
 
-    settings = patient.settings.model
+    settings = context.settings.model
     device = choose_device(settings.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    dtype = choose_dtype(settings.dtype, device, patient.model.family) if patient.model else settings.dtype
+    dtype = choose_dtype(settings.dtype, device, context.model.family) if context.model else settings.dtype
     yield Finding("device", "ok", f"{device} ({name}), dtype {str(dtype).removeprefix('torch.')}")
 
 

@@ -21,20 +21,20 @@ from questream.store.redis.server import (
     server_time_seconds,
 )
 from questream.store.redis.store import RedisStore
-from questream.tools.doctor.findings import Check, Finding, Patient, failures
+from questream.tools.doctor.findings import Check, CheckContext, Finding, failures
 
 OLDEST_REDIS = (6, 2)
 _TOLERATED_SKEW_SECONDS = 2.0
 _MOST_NAMESPACES = 1000
 
 
-def check_redis(patient: Patient) -> Iterator[Finding]:
+def check_redis(context: CheckContext) -> Iterator[Finding]:
     """Reachable and which version."""
-    settings = patient.settings.redis
+    settings = context.settings.redis
     remedy = "check redis.url and redis.password, and that Redis runs"
     try:
-        patient.redis = patient.opened.enter_context(closing(connect_redis(settings)))
-        servers = server_info(patient.redis, "server")
+        context.redis = context.opened.enter_context(closing(connect_redis(settings)))
+        servers = server_info(context.redis, "server")
     except LoginRefused:
         yield Finding("redis", "fail", "the login was refused", remedy)
         return
@@ -53,9 +53,9 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
         yield Finding("redis", "fail", f"{min(found)}", f"questream needs Redis {'.'.join(map(str, OLDEST_REDIS))}")
 
 
-def check_eviction(patient: Patient) -> Iterator[Finding]:
+def check_eviction(context: CheckContext) -> Iterator[Finding]:
     """A Redis that evicts forgets clusters at random."""
-    memories = server_info(patient.redis, "memory")
+    memories = server_info(context.redis, "memory")
     policies = {memory.get("maxmemory_policy", "unknown") for memory in memories}
     limit_bytes = min(int(memory.get("maxmemory", 0)) for memory in memories)
     used_bytes = max(int(memory.get("used_memory", 0)) for memory in memories)
@@ -87,10 +87,10 @@ def _is_full(memory: dict[str, Any]) -> bool:
     return 0 < limit_bytes <= int(memory.get("used_memory", 0)) - uncounted_bytes
 
 
-def check_persistence(patient: Patient) -> Iterator[Finding]:
+def check_persistence(context: CheckContext) -> Iterator[Finding]:
     """Check how much Redis loses in a crash."""
-    persistence = server_info(patient.redis, "persistence")
-    replicated = any(int(node.get("connected_slaves", 0)) for node in server_info(patient.redis, "replication"))
+    persistence = server_info(context.redis, "persistence")
+    replicated = any(int(node.get("connected_slaves", 0)) for node in server_info(context.redis, "replication"))
     failover = "; a failover may lose the last writes" if replicated else ""
     if not all(int(node.get("aof_enabled", 0)) for node in persistence):
         saves = any(int(node.get("rdb_last_save_time", 0)) for node in persistence)
@@ -102,7 +102,7 @@ def check_persistence(patient: Patient) -> Iterator[Finding]:
             "set appendonly to yes",
         )
         return
-    fsyncs = directive(patient.redis, "appendfsync")
+    fsyncs = directive(context.redis, "appendfsync")
     if fsyncs == {"always"}:
         yield Finding("redis persistence", "ok", f"every committed batch survives a crash of Redis{failover}")
     elif fsyncs is None:
@@ -124,21 +124,21 @@ def check_persistence(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def check_scripts(patient: Patient) -> Iterator[Finding]:
+def check_scripts(context: CheckContext) -> Iterator[Finding]:
     """The right to do what the scripts do. The key that is written to try it is gone when that ends."""
     try:
-        RedisStore(patient.redis, prefix=patient.settings.redis.prefix).require_rights("doctor")
+        RedisStore(context.redis, prefix=context.settings.redis.prefix).require_rights("doctor")
     except (StoreRefused, StoreUnavailable) as error:
         yield from failures("redis rights", error, "see that this is no replica and not out of memory")
         return
     yield Finding("redis rights", "ok", "scripts may run and write")
 
 
-def check_stream(patient: Patient) -> Iterator[Finding]:
+def check_stream(context: CheckContext) -> Iterator[Finding]:
     """The namespace is this stream's."""
-    settings = patient.settings
+    settings = context.settings
     namespace = settings.clusters.namespace
-    store = RedisStore(patient.redis, prefix=settings.redis.prefix)
+    store = RedisStore(context.redis, prefix=settings.redis.prefix)
     known = store.topics(namespace)
     try:
         topics_of(settings).require_same(namespace, known)
@@ -155,10 +155,10 @@ def check_stream(patient: Patient) -> Iterator[Finding]:
     yield Finding("redis stream", "ok", found)
 
 
-def check_redis_clock(patient: Patient) -> Iterator[Finding]:
+def check_redis_clock(context: CheckContext) -> Iterator[Finding]:
     """The clocks of Redis and of this machine agree."""
     before = time.time()
-    there_seconds = server_time_seconds(patient.redis)
+    there_seconds = server_time_seconds(context.redis)
     after = time.time()
     skew_seconds = there_seconds - (before + after) / 2
     uncertain_seconds = (after - before) / 2

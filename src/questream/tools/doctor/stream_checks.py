@@ -13,16 +13,16 @@ from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Home, Homes, location_of
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import GONE_SECONDS, differences_of, settings_of
-from questream.tools.doctor.findings import Check, Finding, Patient
+from questream.tools.doctor.findings import Check, CheckContext, Finding
 
 # A producer that writes in transactions has one open for moments.
 _HELD_SECONDS = 2.0
 
 
-def check_home(patient: Patient) -> Iterator[Finding]:
+def check_home(context: CheckContext) -> Iterator[Finding]:
     """The Redis is the one that serves the namespaces of the cluster topic, and no copy that is too old for it."""
-    settings = patient.settings
-    store = _store(patient)
+    settings = context.settings
+    store = _store(context)
     homes = Homes(store, location_of(settings.redis))
     topic = ClusterTopic(settings, store.stream)
     try:
@@ -55,19 +55,19 @@ def check_home(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def check_held_back(patient: Patient) -> Iterator[Finding]:
+def check_held_back(context: CheckContext) -> Iterator[Finding]:
     """Nothing of the input lies behind a transaction that somebody left open."""
-    topic = patient.settings.kafka.input_topic
-    found = patient.kafka.find_topics([topic]).get(topic)
+    topic = context.settings.kafka.input_topic
+    found = context.kafka.find_topics([topic]).get(topic)
     if found is None:
         return
     partitions = [Partition(topic, number) for number in range(found.partitions)]
     try:
-        before = patient.kafka.end_offsets(partitions, "read_committed")
-        held = _held_back(patient, partitions, before)
+        before = context.kafka.end_offsets(partitions, "read_committed")
+        held = _held_back(context, partitions, before)
         if held:
             time.sleep(_HELD_SECONDS)
-            held = {p: count for p, count in _held_back(patient, partitions, before).items() if p in held}
+            held = {p: count for p, count in _held_back(context, partitions, before).items() if p in held}
     except (KafkaUnavailable, KafkaRefused):
         # The embedded broker does not know the question.
         yield Finding("input held back", "ok", "the broker does not report it")
@@ -84,10 +84,10 @@ def check_held_back(patient: Patient) -> Iterator[Finding]:
         yield Finding("input held back", "ok", "no open transaction")
 
 
-def check_settings_in_use(patient: Patient) -> Iterator[Finding]:
+def check_settings_in_use(context: CheckContext) -> Iterator[Finding]:
     """The workers that run now have the same settings, and those that the doctor was given."""
-    settings = patient.settings
-    store, namespace = _store(patient), settings.clusters.namespace
+    settings = context.settings
+    store, namespace = _store(context), settings.clusters.namespace
     noted, rules = store.note_settings(namespace, "", b"", GONE_SECONDS), store.rules(namespace)
     if not noted:
         yield Finding("settings in use", "ok", "no worker of this namespace runs, or none that notes its settings")
@@ -107,14 +107,16 @@ def check_settings_in_use(patient: Patient) -> Iterator[Finding]:
     yield Finding("settings in use", "ok", "all workers that run have the same")
 
 
-def _store(patient: Patient) -> RedisStore:
-    return RedisStore(patient.redis, prefix=patient.settings.redis.prefix)
+def _store(context: CheckContext) -> RedisStore:
+    return RedisStore(context.redis, prefix=context.settings.redis.prefix)
 
 
-def _held_back(patient: Patient, partitions: list[Partition], before: dict[Partition, int]) -> dict[Partition, int]:
+def _held_back(
+    context: CheckContext, partitions: list[Partition], before: dict[Partition, int]
+) -> dict[Partition, int]:
     """The records behind an open transaction, for partitions whose stable end has not moved since `before`."""
-    ends = patient.kafka.end_offsets(partitions, "read_uncommitted")
-    stable = patient.kafka.end_offsets(partitions, "read_committed")
+    ends = context.kafka.end_offsets(partitions, "read_uncommitted")
+    stable = context.kafka.end_offsets(partitions, "read_committed")
     return {p: ends[p] - end for p, end in stable.items() if end == before[p] and ends[p] > end}
 
 

@@ -17,7 +17,7 @@ from questream.errors import BadRecord
 from questream.records import QuestionDecoder, open_decoder
 from questream.records.files import TIME_COLUMNS, file_stem, value_of
 from questream.records.questions import QuestionEncoder, QuestionRecord
-from questream.records.rows import FileFormat, QuestionFileError, Refuse, Row, at_line, raise_it, read_rows
+from questream.records.rows import FileFormat, QuestionFileError, Refuse, Row, at_line, raise_error, read_rows
 
 if TYPE_CHECKING:
     from questream.settings import Settings
@@ -77,7 +77,7 @@ class FileRecords:
     format: FileFormat | None = None
     timestamps: bool = True
 
-    def read(self, file: Path, refuse: Refuse = raise_it) -> Iterator[FileRecord]:
+    def read(self, file: Path, refuse: Refuse = raise_error) -> Iterator[FileRecord]:
         """The records in the file's order; lines that cannot be sent are given to `refuse` as `read_rows` does.
 
         Raises QuestionFileError, and SettingsError where the settings have no place for what is asked.

@@ -12,7 +12,7 @@ from typing import Protocol
 from questream.broker.connect import open_admin, open_producer
 from questream.broker.port import FoundTopic, Outgoing, Place, Producer
 from questream.errors import KafkaRefused, KafkaUnavailable, RecordsTooLarge
-from questream.records.rows import QuestionFileError, Refuse, at_line, raise_it
+from questream.records.rows import QuestionFileError, Refuse, at_line, raise_error
 from questream.settings import Settings
 from questream.tools.producing.file_records import FileRecord, FileRecords
 
@@ -58,7 +58,7 @@ def send_file(
         _require_readable(file)
     topic = _existing_topic(records.settings)
     skipped = _Skipped(report) if skip_bad else None
-    refuse = raise_it if skipped is None else skipped.refuse
+    refuse = raise_error if skipped is None else skipped.refuse
     retention = _Retention(topic, report)
     with open_producer(records.settings) as producer:
         outbox = _Outbox(producer, topic, file, report, refuse)

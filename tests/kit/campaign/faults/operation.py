@@ -40,7 +40,7 @@ class AddedPartition(Fault):
 class MadeAnewTopic(Fault):
     """The input topic is deleted under running workers, and made anew under its name with other questions in it.
 
-    Just before, all that was asked is decided: what is deleted undecided would be lost by whoever deletes it.
+    Just before, all that was asked is decided: undecided questions would be lost by the deletion.
     """
 
     kind = "input topic made anew"

@@ -80,7 +80,7 @@ class SlowPath(_BrokenPath):
     @classmethod
     def draw(cls, dice: Dice) -> Self:
         server: Server = dice.choice(("broker", "store"))
-        # 1.5 s each way is more than a worker waits for Redis: what it asked is done, and it never hears of it.
+        # 1.5 s each way is more than a worker waits for Redis: its request is done, and it gets no answer.
         delay_seconds = dice.choice([0.05, 0.25, 0.5, 1.5])
         return cls(server, dice.worker(), dice.seconds(2, 8), delay_seconds)
 

@@ -9,7 +9,7 @@ from typing import Any
 from questream.lab.evaluation.stream import Clustering, Stream
 
 
-def _as_it_is(stream: Stream) -> Stream:
+def _unchanged(stream: Stream) -> Stream:
     return stream
 
 
@@ -25,6 +25,6 @@ class Method:
     name: str
     settings: Sequence[object]
     run: Callable[[Any, Any], Clustering]
-    prepare: Callable[[Stream], Any] = _as_it_is
+    prepare: Callable[[Stream], Any] = _unchanged
     needs: str | None = None
     order_matters: bool = True

@@ -109,7 +109,7 @@ def _groups(evaluation: GroupEvaluation, rules: Rules) -> dict[str, Any]:
             "How large clusters and gold groups are": plots.sizes(figures.by_size),
         }
         | _reliability(figures),
-        "halves": evaluation.two_in_one[:_BIG_CLUSTERS],
+        "halves": evaluation.mixed_clusters[:_BIG_CLUSTERS],
         "mixed": broken_down(after, stream.gold, largest(after, _BIG_CLUSTERS)),
         "split": broken_down(stream.gold, after, most_broken(stream.gold, after, _SPLIT_GROUPS)),
         "joins": worst_false_joins(published, stream.gold, shifted, _WORST),

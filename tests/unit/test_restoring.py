@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from questream.domain import ClusterState, InFlight, NamespaceState
-from questream.recovery import putting_back
+from questream.recovery import restoring
 from questream.recovery.cluster_topic import Published
-from questream.recovery.putting_back import PuttingBack, _of_another_model, _replacing, _without_lost_joins
+from questream.recovery.restoring import Restoring, _of_another_model, _replacing, _without_lost_joins
 from questream.store.protocol import Identity, Mended, Restored
 from questream.store.reference.store import MemoryStore
 
@@ -105,7 +105,7 @@ class Store(MemoryStore):
         return super().restore(namespace, token, restored)
 
 
-def put_back(*states: ClusterState) -> Store:
+def restore_states(*states: ClusterState) -> Store:
     """An emptied store that these were put back into."""
     store = Store()
     store.open("shop", Identity("mini", "1", 4, "cosine", "average", 0.6))
@@ -113,25 +113,25 @@ def put_back(*states: ClusterState) -> Store:
     topic: Any = Topic(*states)
     revisions = {state.cluster_id: state.revision for state in states}
     published = Published(revisions, whole=WHOLE)
-    PuttingBack(store, topic, "shop", token, published, Mended(), {AT: 9}, lambda _: None).put_back(revisions, ())
+    Restoring(store, topic, "shop", token, published, Mended(), {AT: 9}, lambda _: None).restore(revisions, ())
     store.recover("shop", token, WHOLE, {})
     return store
 
 
 def test_clusters_are_put_back_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(putting_back, "_PART", 2)
-    store = put_back(*(replace(STATE, cluster_id=number) for number in range(1, 6)))
+    monkeypatch.setattr(restoring, "_PART", 2)
+    store = restore_states(*(replace(STATE, cluster_id=number) for number in range(1, 6)))
     assert store.parts == [2, 2, 1]
     assert [state.cluster_id for state in store.clusters("shop")] == [1, 2, 3, 4, 5]
 
 
 def test_what_a_merge_made_takes_up_what_was_not_published_as_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The survivor is read first, and what it was made of comes in a later part."""
-    monkeypatch.setattr(putting_back, "_PART", 1)
+    monkeypatch.setattr(restoring, "_PART", 1)
     survivor = replace(STATE, cluster_id=1, size=9, in_flight=InFlight({}, (2, 4, 5)))
     merged_before = replace(STATE, cluster_id=4, event="merged", members=0, vector_sum=None, merged_into=3)
     # The topic knows 5 no longer: it is gone for good.
-    store = put_back(survivor, replace(STATE, cluster_id=2), STATE, merged_before)
+    store = restore_states(survivor, replace(STATE, cluster_id=2), STATE, merged_before)
     assert [state.cluster_id for state in store.clusters("shop")] == [1, 3]
     merged_into = {i: state.merged_into for i in (2, 4) if (state := store.cluster("shop", i)) is not None}
     assert merged_into == {2: 1, 4: 3}

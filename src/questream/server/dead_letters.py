@@ -18,7 +18,7 @@ _MAX_AGE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class ReadDeadLetters:
     """The newest 500, newest first, each with whether it needs no replay; and all counted, by reason."""
 
     newest: list[tuple[DeadLetter, bool]]
@@ -26,7 +26,7 @@ class Letters:
     open_by_reason: Counter[str]
 
 
-class LetterBox:
+class DeadLetters:
     """Reads the dead-letter topic when somebody asks, and sends letters back, one replay at a time."""
 
     def __init__(self, settings: Settings) -> None:
@@ -34,7 +34,7 @@ class LetterBox:
         self._replaying = threading.Lock()
         self._letters = Snapshot("the dead letters", self._read, _MAX_AGE_SECONDS)
 
-    def letters(self) -> Found[Letters]:
+    def letters(self) -> Found[ReadDeadLetters]:
         """The dead letters. Raises Refused while they are being read, KafkaUnavailable, KafkaRefused."""
         return self._letters.get()
 
@@ -52,7 +52,7 @@ class LetterBox:
             self._replaying.release()
             self._letters.forget()
 
-    def _read(self) -> Letters:
+    def _read(self) -> ReadDeadLetters:
         newest: deque[tuple[DeadLetter, bool]] = deque(maxlen=MOST_SHOWN)
         by_reason: Counter[str] = Counter()
         open_by_reason: Counter[str] = Counter()
@@ -60,4 +60,4 @@ class LetterBox:
             newest.append((letter, settled))
             by_reason[letter.reason] += 1
             open_by_reason[letter.reason] += not settled
-        return Letters(sorted(newest, key=lambda one: -one[0].timestamp), by_reason, open_by_reason)
+        return ReadDeadLetters(sorted(newest, key=lambda one: -one[0].timestamp), by_reason, open_by_reason)

@@ -16,7 +16,7 @@ _PART = 1000
 Offsets = Mapping[tuple[str, int], int]
 
 
-class PuttingBack:
+class Restoring:
     """Puts the clusters of one namespace back that `published` has; `on_progress` gets how many are done by then."""
 
     def __init__(
@@ -41,7 +41,7 @@ class PuttingBack:
         self._done = 0
         self._count = 0
 
-    def put_back(self, behind: Collection[int], gone: Collection[int]) -> int:
+    def restore(self, behind: Collection[int], gone: Collection[int]) -> int:
         """Put back what is `behind`, and retire what is `gone`; returns how many clusters that changed."""
         retired = {*gone, *(self._published.retired & set(behind))}
         self._restore([Restored(retired_cluster(self._namespace, i)) for i in sorted(retired)])
@@ -60,7 +60,7 @@ class PuttingBack:
         self._put_survivors(absorbing)
         return self._count
 
-    def count_anew(self, kept: Collection[int]) -> int:
+    def recount(self, kept: Collection[int]) -> int:
         """Correct clusters that the store kept: what they count and no ledger records any more is decided again.
 
         Returns how many were corrected.
@@ -99,8 +99,8 @@ class PuttingBack:
 
     def _merged(self, loser: int, survivor: int, restored: Mapping[int, Restored]) -> Restored | None:
         """A cluster whose merge was not published, though the one it became was."""
-        put_back = restored.get(loser)
-        state = put_back.state if put_back is not None else self._store.cluster(self._namespace, loser)
+        restored_loser = restored.get(loser)
+        state = restored_loser.state if restored_loser is not None else self._store.cluster(self._namespace, loser)
         if state is None or state.merged_into is not None:
             return None
         state = replace(

@@ -25,7 +25,7 @@ from questream.operations.intents import ImportPlan, plan_import
 from questream.operations.suggesting import Suggestion, find_suggestions, largest_first, ruled_clusters
 from questream.server.catalogue import Nearness
 from questream.server.failures import again, met
-from questream.server.levels import StandingLevels
+from questream.server.levels import CurrentLevels
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
 from questream.settings import Settings
@@ -37,7 +37,7 @@ from questream.tools.parting import Joined, joined_questions
 from questream.tools.previewing import OperationEffect, effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
-from questream.tools.splitting import TwoInOne, find_two_in_one, kept_nearer, proposed_part
+from questream.tools.splitting import MixedCluster, find_mixed_clusters, kept_nearer, proposed_part
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
@@ -47,10 +47,10 @@ _MOST_PAIRS = 10_000_000
 _MOST_SUGGESTIONS = 1000
 
 
-class Asking:
+class Analysis:
     """Answers which clusters texts would join. The model is loaded in the background from `start` on. Thread-safe."""
 
-    def __init__(self, settings: Settings, store: Store, mirrors: Mirrors, levels: StandingLevels) -> None:
+    def __init__(self, settings: Settings, store: Store, mirrors: Mirrors, levels: CurrentLevels) -> None:
         self._settings = settings
         self._store = store
         self._mirrors = mirrors
@@ -223,12 +223,12 @@ class Asking:
         with self._mirrors.of(namespace):
             pass
 
-    def two_in_one(self, namespace: str, states: Iterable[ClusterState]) -> list[TwoInOne]:
+    def mixed_clusters(self, namespace: str, states: Iterable[ClusterState]) -> list[MixedCluster]:
         """Clusters that look like two, the largest first; questions are read again, which takes seconds.
 
         Raises Refused while the model or centroids are being loaded; KafkaUnavailable, KafkaRefused.
         """
-        return find_two_in_one(
+        return find_mixed_clusters(
             self._settings,
             self._store,
             namespace,
@@ -254,7 +254,7 @@ class Asking:
 
     def _load(self) -> None:
         try:
-            former = self._settings.model.of_former
+            former = self._settings.model.former_settings
             self._judge = load_judge(self._settings.judge, self._settings.model.device)
             self.take(load_encoder(self._settings.model), *([] if former is None else [load_encoder(former)]))
         except Exception as error:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.server.access import Role
-from questream.server.api.dead_letters import as_letter
-from questream.server.letters import MOST_SHOWN
+from questream.server.api.dead_letters import as_dead_letter
+from questream.server.dead_letters import MOST_SHOWN
 from questream.server.pages.forms import Form, first
 from questream.server.pages.rendering import link, render
 from questream.server.services import LoggedIn, Serving, require_everywhere
@@ -32,7 +32,9 @@ def list_letters(
         request,
         "letters.html",
         login,
-        letters=[(letter.timestamp, as_letter(letter, settled, login.reads_texts())) for letter, settled in chosen],
+        letters=[
+            (letter.timestamp, as_dead_letter(letter, settled, login.reads_texts())) for letter, settled in chosen
+        ],
         found=found,
         most=MOST_SHOWN,
         reason=reason,
