@@ -1,4 +1,4 @@
-"""What a caller in Python gave: texts and vectors in whatever holds them, and parameters within their ranges."""
+"""Arguments of callers in Python: texts and vectors in any container, and parameters within their ranges."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_parts(encoder: Any, store: Any, levels: Any, judge: Any, prepare: Any)
 
 
 def limit_of(given: Any) -> int:
-    """How many are wanted at most. Raises ValueError for what is no whole number of 0 or more."""
+    """A limit of a number. Raises ValueError unless it is a whole number of 0 or more."""
     try:
         limit = -1 if isinstance(given, bool) else index(given)
     except TypeError:
@@ -187,7 +187,7 @@ def _is_unicode(text: Any) -> bool:
 
 
 def _is_missing(item: Any) -> bool:
-    """Whether this stands for nothing: None, NaN, or what a data frame calls NA."""
+    """True for a missing value: None, NaN, or the NA of a data frame."""
     return item is None or type(item).__name__ in ("NAType", "NaTType") or (isinstance(item, float) and item != item)
 
 

@@ -1,4 +1,4 @@
-"""What flows through questream: a record becomes a question, a question gets a decision, clusters change state."""
+"""The data of questream: a record becomes a question, a question gets a decision, clusters change state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CheckedBy = Literal["features", "judge"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 
 _NAMED = 5
-# Of the question that stands for a cluster, so much is kept.
+# Of the representative of a cluster, so much is kept.
 REPRESENTATIVE_CHARACTERS = 500
 # Decisions and states carry both, each time.
 LABEL_OR_ROUTE_CHARACTERS = 256
@@ -146,7 +146,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """What a cluster counts that may not have been published yet when its state was written.
+    """The questions of a cluster that may not have been published yet when its state was written.
 
     `joins` holds the offsets of its questions by (topic, partition), `absorbed` the clusters that were merged into it.
     """
@@ -185,7 +185,7 @@ EXEMPLARS_KEPT = 32
 
 
 def joint_exemplars(kept: Iterable[Exemplar], others: Iterable[Exemplar]) -> tuple[Exemplar, ...]:
-    """What a cluster of two keeps, or one that gets `others` too: the last `EXEMPLARS_KEPT` by name, in order."""
+    """The exemplars of two clusters together: the last `EXEMPLARS_KEPT` by name, in order."""
     by_name = {exemplar.name: exemplar for exemplar in (*others, *kept)}
     return tuple(by_name[name] for name in sorted(by_name))[-EXEMPLARS_KEPT:]
 
@@ -222,7 +222,7 @@ def opposite_end(end: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
+    """The ruling of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
 
     Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
     inherits it, and clusters with both ends of one never merge. Beside these ends stand those of levels, which begin
@@ -265,7 +265,7 @@ class Ruling:
 
     @property
     def ends_of_levels(self) -> tuple[str, ...]:
-        """What people decided of the intents and topics that it is in."""
+        """The intents and topics that people put it in."""
         return ends_of_levels(self.separations)
 
     def without_texts(self) -> Ruling:
@@ -294,7 +294,7 @@ UNRULED = Ruling()
 
 @dataclass(frozen=True, slots=True)
 class NamespaceRules:
-    """What people set for a namespace, in place of the settings of its workers; None leaves a rule to these.
+    """The rules that people set for a namespace, in place of its workers' settings; None leaves a rule to these.
 
     Thresholds are cosines; a retention is in seconds of stream time, 0 for ever; `max_clusters` 0 is without limit. By
     `mode` questions open clusters, or join those that are known alone. `confidence` is the text of a `Confidence`. A
@@ -341,7 +341,7 @@ _RULES_OF_TEXT = frozenset({"linkage", "mode", "confidence"})
 
 @dataclass(frozen=True, slots=True)
 class RulesChange:
-    """What an operation changes of the rules of a namespace."""
+    """The changes of an operation to the rules of a namespace."""
 
     before: NamespaceRules
     after: NamespaceRules
@@ -408,10 +408,10 @@ OperationKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What an operation changed of where a question belongs: from cluster `before` to `after`.
+    """The move of a question by an operation: from cluster `before` to `after`.
 
-    None stands for no cluster, or for one that nobody knows: what comes later is decided anew. `place` is where the
-    question stands in Kafka, `question_id` and `key` are those of its decision, None where it has none or they are not
+    None means no cluster, or an unknown one: later questions are decided anew. `place` is the place of the
+    question in Kafka, `question_id` and `key` are those of its decision, None where it has none or they are not
     known.
     """
 
@@ -494,7 +494,7 @@ class ClusterState:
 
     @property
     def route(self) -> str | None:
-        """Where its questions go, where people said so."""
+        """The route of its questions, if people set one."""
         return self.ruling.route
 
     @property

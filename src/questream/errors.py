@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """What is wrong, and what to do about it. Both name the setting that they are about by its key."""
+    """A fault and its remedy. Both name the setting that they are about by its key."""
 
     what: str
     remedy: str | None = None
@@ -98,7 +98,7 @@ class PassedOver(BadRecord):
 
 
 class DeserializerUnavailable(QuestreamError):
-    """What a record format needs, such as a schema registry, did not answer; the same record may be read later."""
+    """A service of a record format, such as a schema registry, did not answer; the record may be read later."""
 
 
 class StoreUnavailable(QuestreamError):
@@ -158,7 +158,7 @@ class RecoveryNeeded(QuestreamError):
 
 
 class LostMemory(RecoveryNeeded):
-    """What a namespace must have is missing in the store, cut short, of another type or older than it was seen."""
+    """Data of a namespace are missing in the store, cut short, of another type or older than they were seen."""
 
 
 class Contended(QuestreamError):
@@ -170,7 +170,7 @@ class NamingsDiffer(QuestreamError):
 
 
 class OperationRefused(QuestreamError):
-    """What somebody asked for contradicts what stands, or is not there to be undone."""
+    """The requested operation contradicts one in force, or there is none to undo."""
 
 
 class KafkaUnavailable(QuestreamError):

@@ -1,4 +1,4 @@
-"""What one lock guards, and can be copied and pickled nevertheless."""
+"""State under one lock that can be copied and pickled nevertheless."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _TOPIC = "library"
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What a call of `assign` brought: a decision for each question in order, and the clusters that changed.
+    """The result of `assign`: a decision for each question in order, and the clusters that changed.
 
     `paths` are of the same questions, with `levels` alone: the cluster, its intent and its topic as of this call.
     """
@@ -228,7 +228,7 @@ class QuestionClusterer:
             self._grouping.run(leaves_of(mirror, sizes), self._next_offset)
 
     def _paths_of(self, decided: NamespaceDecisions) -> list[tuple[Node, ...]]:
-        """Where the questions of a batch are, before what has changed is found anew."""
+        """The levels of the questions of a batch, before changed clusters are grouped again."""
         grouping = self._grouping
         if grouping is None:
             return []

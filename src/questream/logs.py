@@ -56,7 +56,7 @@ class _Formatter(logging.Formatter):
         self._redactor = redactor
 
     def parts(self, record: logging.LogRecord) -> dict[str, Any]:
-        """What a record says, cleaned: time, level, logger, message, extra fields, exception."""
+        """A log record, cleaned: time, level, logger, message, extra fields, exception."""
         document = {
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -79,7 +79,7 @@ class JsonFormatter(_Formatter):
 class ConsoleFormatter(_Formatter):
     """A line for people: time, level, message, `name=value` of the extra fields; a traceback on indented lines.
 
-    What could begin another line, or steer a terminal, stands there as Python writes it in a text.
+    Characters that could begin another line, or steer a terminal, are escaped as in Python.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -145,7 +145,7 @@ def configure_quiet_logging(log: LogSettings, redactor: Redactor) -> None:
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
-    """Every secret in the settings, as given and as it stands decoded in a URL."""
+    """Every secret in the settings, as given and as decoded from a URL."""
     kafka, redis, webhooks = settings.kafka, settings.redis, settings.webhooks
     passwords = (kafka.sasl_plain_password, kafka.ssl_password, redis.password, redis.sentinel_password)
     for secret in (*passwords, webhooks.url, webhooks.secret, settings.names.endpoint, settings.names.key):

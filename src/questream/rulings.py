@@ -75,7 +75,7 @@ _DISMISSED: dict[Dismissible, str] = {"name": "n", "split": "s"}
 
 
 def _read_dismissed(value: Any) -> tuple[Dismissible, ...]:
-    """Those that this release knows."""
+    """The fields that this release knows."""
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise ValueError("dismissed is a list of texts")
     return tuple(one for one in DISMISSIBLE if one in value)

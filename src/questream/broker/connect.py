@@ -1,4 +1,4 @@
-"""Clients for Kafka, made from settings. Here alone stands which adapter makes them."""
+"""Clients for Kafka, made from settings. The only place that chooses an adapter."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _LONG_KEY_BYTES = 65_536
 class DeadLetter:
     """A record of the dead-letter topic; `origin` is None where its headers do not say.
 
-    With a `reference` it has no value of its own: the record stands at its origin for as long as that is retained.
+    With a `reference` it has no value of its own: the record is at its origin for as long as that is retained.
     `timestamp` in milliseconds since the epoch.
     """
 
@@ -58,7 +58,7 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Replayed:
-    """Which offsets of a partition are settled: all below `below`, and the ranges [first, last] above it."""
+    """The settled offsets of a partition: all below `below`, and the ranges [first, last] above it."""
 
     below: int = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Replayed:
 
     @classmethod
     def decode(cls, committed: NextOffset | None) -> Replayed:
-        """What was committed; nothing is settled where nothing was, or where the metadata are not ours."""
+        """The committed state; nothing is settled where nothing was committed, or where the metadata are not ours."""
         if committed is None:
             return cls()
         replayed = cls(committed)
@@ -107,7 +107,7 @@ class Replayed:
 
 @dataclass(slots=True)
 class ReplayCount:
-    """What came of a replay: how many were sent, and how many were left for each reason."""
+    """The result of a replay: how many were sent, and how many were left for each reason."""
 
     sent: int = 0
     other_reason: int = 0
@@ -123,7 +123,7 @@ def replay_group(group_id: str) -> str:
 
 
 def read_dead_letters(consumer: Consumer) -> Iterator[DeadLetter]:
-    """Those from the consumer's positions up to where the topic ends now.
+    """The dead letters from the consumer's positions up to the present end of the topic.
 
     Raises KafkaRefused for a batch that unpacks to more than `kafka.max_unpacked_bytes`.
     """
@@ -149,7 +149,7 @@ def select(
     reason: str | None,
     count: ReplayCount,
 ) -> Iterator[DeadLetter]:
-    """Those to replay: not settled yet, from the input topic, and of the reason if one is given.
+    """The dead letters to replay: not settled yet, from the input topic, and of the reason if one is given.
 
     What never can be replayed, and offsets that hold no record, are settled on the way.
     """
@@ -172,7 +172,7 @@ def select(
 
 
 def with_originals(letters: Iterator[DeadLetter], reader: Consumer, count: ReplayCount) -> Iterator[DeadLetter]:
-    """The letters, those by reference with what stands at their origin.
+    """The letters; those by reference have the record at their origin.
 
     `reader` is a consumer without a group. A letter whose record is gone, or is another by now, is counted and stays;
     so does one whose batch still unpacks to more than the reader holds. A letter without a digest is taken at its word.

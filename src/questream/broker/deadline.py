@@ -38,7 +38,7 @@ class GuardedCall:
 
     @property
     def left_seconds(self) -> float:
-        """What is left of its time, as if it were held back no more."""
+        """The rest of its time, without any further throttling."""
         self._look()
         return self._deadline - time.monotonic()
 

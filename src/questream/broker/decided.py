@@ -28,7 +28,7 @@ _GAP_OFFSETS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published decision: where its question stands, and the cluster it joined or opened.
+    """A published decision: the place of its question, and the cluster it joined or opened.
 
     `similarity` is the cosine to the cluster as it stood then, `decided_at` the time in the decision.
     """

@@ -1,4 +1,4 @@
-"""What questream asks of a client for Kafka. An adapter package implements it; `questream.broker.connect` chooses one.
+"""The port to Kafka. An adapter package implements it; `questream.broker.connect` chooses one.
 
 Each call may raise KafkaUnavailable (KafkaTimeout where no answer came in time) or KafkaRefused. No error quotes a
 record. Times are in seconds where a name does not say otherwise; without a timeout the client's own holds.
@@ -135,16 +135,16 @@ class Consumer(Protocol):
         """The first offset that each partition retains."""
 
     def end_offsets(self, partitions: Collection[Partition], timeout: float | None = None) -> dict[Partition, int]:
-        """Where each partition ends for this reader: with read_committed before the first open transaction."""
+        """The end of each partition for this reader: with read_committed before the first open transaction."""
 
     def log_end(self, partition: Partition) -> int | None:
-        """Where the log ended at the last fetch, open transactions included; None before the first."""
+        """The end of the log at the last fetch, open transactions included; None before the first."""
 
     def offset_at(self, partition: Partition, timestamp_ms: int, timeout: float | None = None) -> int | None:
         """The first offset with that time or a later one, None where there is none."""
 
     def committed(self, partition: Partition, timeout: float | None = None) -> NextOffset | None:
-        """Where the group stands; a transaction that may move it is waited for."""
+        """The group's offset; a transaction that may move it is waited for."""
 
     def commit(self, offsets: Offsets, timeout: float | None = None) -> None:
         """Commit for the group. Raises Superseded if it has rebalanced."""
@@ -176,7 +176,7 @@ class Outgoing:
 
 
 class Place(NamedTuple):
-    """Where a record was written."""
+    """The place of a written record."""
 
     partition: int
     offset: int
@@ -251,7 +251,7 @@ class FoundTopic:
 
 
 class CreatedTopic(NamedTuple):
-    """What became of creating a topic: its partitions where the broker says them, or why it was not created."""
+    """The result of creating a topic: its partitions where the broker reports them, or why it was not created."""
 
     partitions: int | None = None
     problem: str | None = None
@@ -259,7 +259,7 @@ class CreatedTopic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """How many brokers a cluster has, and the version of Kafka whose protocol they speak.
+    """The number of brokers of a cluster, and the version of Kafka whose protocol they speak.
 
     The version is None where the client keeps it to itself.
     """
@@ -282,7 +282,7 @@ class Admin(Protocol):
         """The brokers of the cluster."""
 
     def find_topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
-        """Those of the topics that exist. Raises KafkaRefused if one may not be seen."""
+        """The topics that exist. Raises KafkaRefused if one may not be seen."""
 
     def broker_message_bytes(self) -> int | None:
         """Longest record that a topic takes by the broker's default; None where that may not be read."""
@@ -308,7 +308,7 @@ class Admin(Protocol):
         """Whether the right to read as this group is there; None where the broker does not say."""
 
     def end_offsets(self, partitions: Collection[Partition], isolation: Isolation) -> dict[Partition, int]:
-        """Where partitions end for such a reader."""
+        """The ends of partitions for such a reader."""
 
     def newest_timestamp(self, partitions: Collection[Partition]) -> int:
         """The latest time of a record in any of them, in milliseconds since the epoch; negative where none has one."""

@@ -263,7 +263,7 @@ class Sent:
 
     @property
     def refusal(self) -> KafkaRefused | None:
-        """What a record was refused for: it names the topic, where the end of a transaction says no more than why."""
+        """The reason of a record's refusal, with the topic, which the error at the end of a transaction lacks."""
         _, error = self._first_failure or (0, None)
         return error if isinstance(error, KafkaRefused) else None
 

@@ -1,4 +1,4 @@
-"""What a quota of the broker holds back, and how much is published at once under it.
+"""Quotas of the broker: their delays, and the size of a publication under them.
 
 A broker answers a producer that is over its quota at once, and says for how long it takes nothing more from it
 (KIP-219): kafka-python keeps the connection still for so long. That is no hung call, and a deadline must not count it.
@@ -18,7 +18,7 @@ _GROWTH = 8
 
 
 class Pace:
-    """How many questions, or states of clusters, one publication may have: `most`, and fewer under a quota.
+    """The number of questions, or cluster states, that one publication may have: `most`, and fewer under a quota.
 
     A publication is to be held back for `target_seconds` at most. The limit begins small and grows eightfold until a
     quota holds one back at all (slow start, RFC 5681): what a first large one sent would be paid for by all behind it.

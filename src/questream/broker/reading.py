@@ -20,7 +20,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 
 def record_of(message: Message, stream: str = "") -> Record:
-    """What a consumer handed out, as the record that it is; `stream` as in Source."""
+    """A message of a consumer as a record; `stream` as in Source."""
     source = Source(message.topic, message.partition, message.offset, message.timestamp, stream)
     return Record(source, message.key, message.value, tuple(message.headers))
 
@@ -90,7 +90,7 @@ def ends_before(consumer: Consumer, partition: Partition, offset: int, timeout: 
 
 
 class RecordCheck:
-    """Looks whether a record still stands at its place; its reader is opened when it is asked first."""
+    """Checks that a record is still at its place; its reader is opened for the first check."""
 
     def __init__(self, open_reader: Callable[[], AbstractContextManager[Consumer]]) -> None:
         self._open_reader = open_reader
@@ -99,7 +99,7 @@ class RecordCheck:
 
     def is_another(self, topic: str, partition: int, offset: int, known: str) -> bool:
         """Whether the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
-        another stands there, or the partition ends before it.
+        another is there, or the partition ends before it.
         """
         if self._consumer is None:
             self._consumer = self._opened.enter_context(self._open_reader())

@@ -1,4 +1,4 @@
-"""What a broker's refusal means and what to do about it, in the words that every adapter uses.
+"""The meaning of a broker's refusals and their remedies, in the words that every adapter uses.
 
 An adapter's table says which errors of its client these are; here is nothing of any client.
 """

@@ -1,4 +1,4 @@
-"""What topics have refused for its size: the next such records need not be tried."""
+"""Sizes of records that topics have refused: the next such records need not be tried."""
 
 from __future__ import annotations
 

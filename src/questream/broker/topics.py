@@ -49,7 +49,7 @@ class WantedTopic:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """What was done about a topic, and what is wrong with it."""
+    """The action on a topic, and its problems."""
 
     role: Role
     name: str
@@ -94,7 +94,7 @@ def create_missing(admin: Admin, wanted: Sequence[WantedTopic]) -> list[TopicRep
 
 
 def check_missing(admin: Admin, wanted: Sequence[WantedTopic]) -> list[TopicReport]:
-    """What `create_missing` would do and raise: the broker is asked whether it would take each new topic."""
+    """A dry run of `create_missing`: the broker is asked whether it would take each new topic."""
     return _reports(admin, wanted, "would be created")
 
 
@@ -109,7 +109,7 @@ def require_room(topics: Iterable[FoundTopic]) -> None:
 
 
 def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> list[Problem]:
-    """What keeps the topic from its role."""
+    """The problems that keep the topic from its role."""
     problems = []
     policy = topic.configs.get("cleanup.policy")
     if role == "cluster" and policy is not None and policy != "compact":
@@ -140,7 +140,7 @@ def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -
 
 
 def _kept_problems(topic: FoundTopic) -> list[Problem]:
-    """What makes the broker delete operations and corrections with time."""
+    """The configs by which the broker deletes operations and corrections with time."""
     kept = {name: topic.configs.get(name, "-1") for name in ("retention.ms", "retention.bytes")}
     return [
         Problem(f"{name} is {value}", "set it to -1, or what people decided is deleted with time")

@@ -30,7 +30,7 @@ def bench_events(
 ) -> None:
     """Compare the events of `questream events` with a z-score and a moving average, on incidents put into streams.
 
-    The group of a question stands for its cluster, so that no model runs.
+    The group of a question is taken for its cluster, so that no model runs.
     Example: questream bench events banking77.jsonl --budget 1
     """
     from questream.lab.bench.events import measure_events

@@ -103,7 +103,7 @@ def represent(
     question: Annotated[
         str | None, typer.Argument(metavar="QUESTION", help="Id of a question, as its decision has it.")
     ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="Another text that stands for the cluster.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Another text that represents the cluster.")] = None,
 ) -> None:
     """Choose the representative of a cluster, in place of the question that opened it.
 

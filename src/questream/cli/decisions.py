@@ -41,7 +41,7 @@ def label(
 ) -> None:
     """Set the label or route of a cluster, an intent or a topic; later decisions carry both.
 
-    What stands on an intent or a topic holds for the clusters within it that have none of their own.
+    The label and route of an intent or a topic hold for the clusters within it that have none of their own.
     With --from, what differs from the file is shown, and changed by one operation when you agree.
 
     Example: questream clusters label c17 --label "card arrival" --route cards-team

@@ -32,7 +32,7 @@ def open_streams() -> None:
 
 
 def close_streams() -> OSError | None:
-    """Write out what stands in stdout's buffers; stdout's first error, once."""
+    """Flush stdout's buffers; returns stdout's first error, once."""
     # The error is remembered; ValueError: closed before, so written out.
     with suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -71,7 +71,7 @@ class BatchAssigner:
         self._made = None
 
     def plan(self) -> Plan:
-        """Decide for every question in order, against the mirror as it stands.
+        """Decide for every question in order, against the present mirror.
 
         Of the last plan all is kept that nothing which changed since comes near to.
         """

@@ -82,7 +82,7 @@ class Contenders:
         self._hold(rows, changed)
 
     def _keep(self, rows: Rows) -> None:
-        """Keep those that matter by the mirror as it stands, and `rows`."""
+        """Keep the contenders that matter by the present mirror, and `rows`."""
         mirror, rules, questions = self._mirror, self._rules, len(self._vectors)
         self._mean_sum, self._seen = mirror.mean_sum, mirror.count
         self._most = np.full(questions, _MOST_OF_EACH)

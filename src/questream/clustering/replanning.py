@@ -33,7 +33,7 @@ class MadePlan:
 
     @classmethod
     def of(cls, plan: Plan, mirror: Mirror) -> MadePlan:
-        """The plan that was made against the mirror as it stands."""
+        """The plan that was made against the present mirror."""
         return cls(
             plan, mirror.ids.copy(), mirror.next_id, mirror.mean_questions, mirror.constraints, mirror.thresholds
         )

@@ -1,1 +1,1 @@
-"""What turns vectors into committed decisions."""
+"""Turns vectors into committed decisions."""

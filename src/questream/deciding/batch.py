@@ -13,7 +13,7 @@ from questream.store.protocol import OutboxPosition
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What came of a batch beside its decisions.
+    """The outcome of a batch beside its decisions.
 
     What its states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
     committed. `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had
@@ -70,7 +70,7 @@ class NamespaceBatch(Outcome):
         return bool(self.pending) and self.refused is None
 
     def decided(self) -> NamespaceDecisions:
-        """What came of it. Raises NamespaceRefused."""
+        """The outcome. Raises NamespaceRefused."""
         if self.refused is not None:
             raise self.refused
         return NamespaceDecisions(

@@ -43,7 +43,7 @@ def with_verdicts(
 
 
 class CloseCalls:
-    """Asks the judge about the clusters of a store, by the text that stands for each. Without a judge nothing is asked.
+    """Asks the judge about the clusters of a store, by the representative of each. Without a judge nothing is asked.
 
     Of a cluster without a text nothing can be asked: it is taken as it is.
     """
@@ -68,7 +68,7 @@ class CloseCalls:
         return plan
 
     def differing(self, namespace: str, merges: Sequence[Merge]) -> list[Merge]:
-        """Those of the merges whose clusters the judge takes for two."""
+        """The merges whose clusters the judge takes for two."""
         if self._judge is None or not merges:
             return []
         texts: dict[int, str] = {}

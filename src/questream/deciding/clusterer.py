@@ -52,7 +52,7 @@ class _Attempt:
     proposal: Proposal = field(init=False)
 
     def planned(self) -> Plan:
-        """The plan against the mirror as it stands."""
+        """The plan against the present mirror."""
         if self.plan is None:
             self.plan = self.close_calls.plan(self.batch, self.assigner)
         return self.plan
@@ -110,7 +110,7 @@ class Clusterer:
         the offset below which everything is published, so that the ledger may forget it.
         Raises Superseded if others have decided and published what was fresh when it was read: it is theirs by now.
         Raises Contended if other workers kept winning, StoreUnavailable or StoreRefused as the store does; the same
-        call may then be made again, and goes on with what is open. Raises RecoveryNeeded if another store epoch stands:
+        call may then be made again, and goes on with what is open. Raises RecoveryNeeded if the store epoch is another:
         what was decided before this batch may be forgotten, and a later offset must not be recorded ahead of it.
         """
         at_once = self._max_namespaces or len(batches) or 1
@@ -146,7 +146,7 @@ class Clusterer:
                 self._sleep(random.uniform(0, _WAIT_FOR_A_TURN_SECONDS))  # noqa: S311 - spreads retries, guards nothing
 
     def _take_turns(self, batches: Sequence[NamespaceBatch], attempts: dict[str, _Attempt]) -> list[NamespaceBatch]:
-        """Where others keep coming first, ask for a turn, with what was missed; the plan is made beside that.
+        """Ask for a turn where others keep coming first, with the missed changes; the plan is made beside that.
 
         Returns the batches to propose now: all but those for which it is another's turn.
         """

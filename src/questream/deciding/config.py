@@ -1,4 +1,4 @@
-"""What settings and model make of a namespace: how it clusters, and what it is built with."""
+"""The config of a namespace by settings and model: its rules of clustering, and its model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NamespaceConfig:
 
 
 def rules_of(settings: Settings, encoder: Encoder) -> Rules:
-    """How questions are clustered: the settings, or the model's preset where they leave the threshold open."""
+    """The rules of clustering: the settings, or the model's preset where they leave the threshold open."""
     clusters = settings.clusters
     threshold, similarity, linkage = clusters.effective_threshold, clusters.similarity, clusters.linkage
     preset = encoder.preset
@@ -52,12 +52,12 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
 
 
 def level_rules_of(settings: Settings) -> LevelRules:
-    """How intents and topics are found above the clusters."""
+    """The rules of intents and topics."""
     return LevelRules(resolutions=(settings.levels.intent_resolution, settings.levels.topic_resolution))
 
 
 def identity_of(encoder: Encoder, rules: Rules, prepared_by: str = "") -> Identity:
-    """What a namespace is built with, whose texts that preparation makes ready."""
+    """The config of a namespace whose texts are prepared by `prepared_by`."""
     return Identity(
         encoder.name,
         encoder.revision,
@@ -70,7 +70,7 @@ def identity_of(encoder: Encoder, rules: Rules, prepared_by: str = "") -> Identi
 
 
 def shared_settings(settings: Settings, rules: Rules) -> dict[str, Any]:
-    """What all workers of a namespace are to have in common, by key: each changes what is decided, kept or refused."""
+    """The settings that all workers of a namespace must share, by key: all change decisions or retention."""
     of_rules = {
         "clusters.threshold": rules.threshold,
         "clusters.similarity": rules.similarity,
@@ -103,7 +103,7 @@ def settings_beside_rules(settings: Settings) -> dict[str, Any]:
 
 
 def topics_of(settings: Settings) -> StreamTopics:
-    """What this stream is known by in the store; streams that share namespaces have the cluster topic in common."""
+    """The topics of this stream in the store; streams that share namespaces have the cluster topic in common."""
     kafka = settings.kafka
     return StreamTopics("" if settings.clusters.shared else kafka.input_topic, kafka.cluster_topic)
 

@@ -13,7 +13,7 @@ _NEW_SHARE = 0.2
 
 
 class Grouping:
-    """Which intent and topic each leaf is in; for one thread at a time.
+    """The intent and topic of each leaf; for one thread at a time.
 
     Between two runs a new leaf falls where its neighbours are, and what a merge makes is where the survivor was.
     """

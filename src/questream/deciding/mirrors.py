@@ -97,7 +97,7 @@ class Mirrors:
         return rows
 
     def advance(self, namespace: str, missed: Tail, seq: int, own: Sequence[Change]) -> Mirror:
-        """Follow what others did, then what we did: the mirror stands at `seq`."""
+        """Apply the changes of others, then our own: the mirror is at `seq`."""
         if self.apply(namespace, missed) is not None:
             mirror = self.follow(namespace)
             mirror.apply(own)

@@ -60,7 +60,7 @@ class Namespaces:
         return sorted(self._configs)
 
     def unopened(self, namespaces: Iterable[str]) -> set[str]:
-        """Those of the namespaces that were not opened here yet."""
+        """The namespaces that were not opened here yet."""
         return {namespace for namespace in namespaces if namespace not in self._configs}
 
     def config_of(self, namespace: str) -> NamespaceConfig:
@@ -89,7 +89,7 @@ class Namespaces:
             self._recover_all(opened)
 
     def recovered(self, namespace: str) -> str:
-        """The store epoch that the namespace stands in, recovered where need be."""
+        """The current store epoch of the namespace, recovered where need be."""
         self.open(namespace)
         while True:
             store_epoch = self._store.store_epoch(namespace)
@@ -137,7 +137,7 @@ class Namespaces:
     def known_heads(
         self, namespace: str, store_epoch: str, places: Iterable[tuple[str, int]]
     ) -> dict[tuple[str, int], int]:
-        """Where the ledgers of these topics and partitions were last seen to end in this store epoch, if they were."""
+        """The heads of the ledgers of these topics and partitions, as last seen in this store epoch, if they were."""
         seen = {at: self._heads.get((namespace, *at), ("", -1)) for at in places}
         return {at: head for at, (seen_in, head) in seen.items() if seen_in == store_epoch}
 

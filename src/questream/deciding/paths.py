@@ -36,13 +36,13 @@ class LevelSnapshots(Guarded):
             return found
 
     def outdated(self, marks: Mapping[str, LevelsMark]) -> list[str]:
-        """Those in use whose levels the store has in another version."""
+        """The namespaces in use whose levels the store has in another version."""
         with self._lock:
             known = {name: 0 if levels is None else levels.version for name, levels in self._levels.items()}
         return [name for name, mark in marks.items() if known.get(name, mark.version) != mark.version]
 
     def note(self, namespace: str, levels: StoredLevels) -> None:
-        """What the store has; of a namespace that is not in use any more nothing is kept."""
+        """Take the levels of the store; a namespace that is no longer in use is forgotten."""
         with self._lock:
             if namespace in self._levels:
                 self._levels[namespace] = levels if levels.version else None
@@ -51,7 +51,7 @@ class LevelSnapshots(Guarded):
 def clusters_within(
     stored: StoredLevels, mirror: Mirror, cluster_ids: Collection[int], rules: LevelRules
 ) -> dict[int, Within]:
-    """Where clusters are, as a decision that names them now would say it; a new one has to be in the mirror.
+    """The paths of clusters, as a decision would have them now; a new cluster has to be in the mirror.
 
     Those that have no path are left out, as all are before levels were found.
     """
@@ -64,7 +64,7 @@ def clusters_within(
 
 
 def new_cluster_within(stored: StoredLevels, mirror: Mirror, vector: Matrix, rules: LevelRules) -> Within | None:
-    """What the cluster would be in that a question with this unit vector (1, d) opened now; None where near to none."""
+    """The path of the cluster that a question with this unit vector (1, d) would open; None where near to none."""
     if not stored.version:
         return None
     number = max(mirror.next_id, stored.opened + 1)

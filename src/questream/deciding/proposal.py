@@ -34,7 +34,7 @@ class Arrival:
 
 
 def ledger_row(arrival: Arrival, choice: Choice, rules: Rules, model: str, threshold: float | None = None) -> LedgerRow:
-    """What the ledger keeps of a choice by these rules, of vectors of the model (`model_mark`).
+    """The ledger row of a choice by these rules, of vectors of the model (`model_mark`).
 
     `threshold` is that of the cluster where it has one of its own.
     """
@@ -136,7 +136,7 @@ def _member(arrival: Arrival, row: LedgerRow) -> KeptMember:
 
 
 def changes_of(proposal: Proposal) -> list[Change]:
-    """What a committed proposal did to the clusters."""
+    """The changes of the clusters by a committed proposal."""
     changes: list[Change] = [
         ClusterMoved(update.cluster_id, update.members, update.vector_sum, update.features)
         for update in proposal.cluster_updates

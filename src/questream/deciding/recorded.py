@@ -18,7 +18,7 @@ from questream.store.protocol import Replayed, Store
 
 
 class Recorded:
-    """What the store recorded of questions. It belongs to one thread, with the mirrors. `clock` gives seconds."""
+    """The store's records of questions. It belongs to one thread, with the mirrors. `clock` gives seconds."""
 
     def __init__(
         self, store: Store, namespaces: Namespaces, mirrors: Mirrors, merging: Merging, clock: Callable[[], float]
@@ -30,7 +30,7 @@ class Recorded:
         self._clock = clock
 
     def recall(self, batch: NamespaceBatch, reply: Replayed) -> None:
-        """Those of a batch that were decided before get what is recorded, or a look at today's clusters.
+        """Give the questions of a batch that were decided before their record, or today's clusters.
 
         Raises Superseded or RecoveryNeeded, as `Clusterer.decide`.
         """

@@ -22,7 +22,7 @@ _LONGEST_STRETCH = 8
 
 
 class Turns:
-    """Where turns are asked for, by the namespaces' last commits. They belong to one thread."""
+    """Requests for turns, by the namespaces' last commits. They belong to one thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -51,11 +51,11 @@ class Turns:
                 self.forget(namespace)
 
     def token(self, namespace: str) -> str:
-        """What a proposal asks for a turn with; empty where none is needed."""
+        """The token of a proposal's request for a turn; empty where none is needed."""
         return self._token if self._refusals.get(namespace, 0) >= _REFUSALS_BEFORE_A_TURN else ""
 
     def stretch(self, namespace: str) -> int:
-        """How many times TURN_SECONDS a turn is to last."""
+        """The length of a turn, in TURN_SECONDS."""
         return self._stretches.get(namespace, 1)
 
     def ask(self, mirrors: Sequence[tuple[str, Mirror]]) -> Mapping[str, Turn | StoreError]:

@@ -1,4 +1,4 @@
-"""What is published of a namespace while it is held: one transaction, which commits only while the hold stands."""
+"""Publishing for a namespace that is held: one transaction, which commits only while the hold lasts."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _MOST_COUNTED = 200_000
 
 
 class Vocabulary:
-    """In how many clusters of a namespace each word stands. Memory is bounded: of 200,000 words no more are counted."""
+    """The number of clusters of a namespace with each word. Memory is bounded: beyond 200,000 words none is added."""
 
     def __init__(self) -> None:
         self._clusters: Counter[int] = Counter()

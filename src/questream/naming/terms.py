@@ -38,7 +38,7 @@ def naming_items(kept: Kept) -> frozenset[int]:
 
 
 def terms_of(text: str) -> tuple[Term, ...]:
-    """The terms of a text in its order, each once; a negation stands with the word after it.
+    """The terms of a text in its order, each once; a negation is joined to the word after it.
 
     Small words of the text's language are none. What is written like a name, `iPhone` or `PIN`, stays so.
     """

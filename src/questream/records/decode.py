@@ -113,7 +113,7 @@ class QuestionDecoder:
         return undecodable(Reason.NULL_VALUE, "the record must have a value")
 
     def _of_array(self, read: Read, array: list[Any]) -> Read:
-        """What is to be read of an array: itself where the path of the text leads into it, or its only message."""
+        """The document to read of an array: itself where the path of the text leads into it, or its only message."""
         if not read.is_batch and self._text_in(array) is not ABSENT:
             return read
         if self._input.arrays == "skip":
@@ -124,7 +124,7 @@ class QuestionDecoder:
         raise undecodable(Reason.INVALID_CLOUDEVENT if read.is_batch else refused, _ONE_QUESTION)
 
     def _of_envelope(self, read: Read) -> Read:
-        """What is to be read of a Connect envelope: the event in it, unless the path of the text leads past that."""
+        """The document to read of a Connect envelope: the event in it, unless the path of the text leads past that."""
         if type(read.content) is not dict or read.element is None or self._input.envelope != "auto":
             return read
         payload = payload_of(read.content)

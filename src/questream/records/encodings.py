@@ -1,4 +1,4 @@
-"""What the first bytes of a file say: its encoding, or that it is no text at all."""
+"""The encoding of a file by its first bytes, or the finding that it is no text."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def encoding_of(head: bytes) -> str:
 
 
 def no_text(head: bytes) -> str | None:
-    """What a file that begins so is, with the remedy, where it is no text; None for what may be text."""
+    """The kind of a file that begins so and is no text, with the remedy; None for possible text."""
     return next((found for magic, found in _NO_TEXT if head.startswith(magic)), None)

@@ -69,7 +69,7 @@ class FileTexts:
         return [("text",), (self._text_field,), *((field,) for field in fields)]
 
     def text_of_row(self, row: Row) -> str | None:
-        """What the template of the settings makes of a row, else its `text`, else what stands at `input.text_field`.
+        """The text of a row: by the template of the settings, else its `text`, else the value at `input.text_field`.
 
         None where that is no string. Raises BadRecord where the template or the hook fails.
         """
@@ -145,7 +145,7 @@ def holds_pairs(path: Path, texts: FileTexts = AS_THEY_STAND) -> bool:
 
 
 def value_of(row: Row, name: str) -> object:
-    """What a row has under a name, None if nothing; capitals do not count, and dots lead into JSON objects."""
+    """The value of a row under a name, None if there is none; capitals do not count, dots lead into JSON objects."""
     if name in row:
         return row[name]
     lowered = name.lower()
@@ -158,7 +158,7 @@ def value_of(row: Row, name: str) -> object:
 
 
 def file_stem(path: Path) -> str:
-    """What questions without an id are named after."""
+    """The prefix of the ids of questions without one."""
     return "stdin" if path == STDIN else path.stem
 
 

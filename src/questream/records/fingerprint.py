@@ -30,12 +30,12 @@ class LastRecord(NamedTuple):
 
     @classmethod
     def of(cls, record: Record) -> LastRecord | None:
-        """What is to be remembered of a record, None of one whose value was not read."""
+        """The fingerprint of a record, None if its value was not read."""
         return None if isinstance(record.value, Unread) else cls(record.source.timestamp, fingerprint(record))
 
     @classmethod
     def parse(cls, metadata: str | None) -> LastRecord | None:
-        """What `metadata` gave, or None where the offset was committed without it."""
+        """Parse the metadata of an offset; None where it was committed without a fingerprint."""
         found = _METADATA.fullmatch(metadata or "")
         return cls(int(found[1]), found[2]) if found else None
 

@@ -74,7 +74,7 @@ def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list
 
 
 class Reference(NamedTuple):
-    """What a dead letter has in place of its record: sizes in bytes and the SHA-256 of the value, in hexadecimal.
+    """The reference of a dead letter to its record: sizes in bytes and the SHA-256 of the value, in hexadecimal.
 
     All are None where the record was not read: see `Unread`.
     """
@@ -91,7 +91,7 @@ _UNREAD = Reference(None, None, None, None)
 def reference_letter(
     record: Record, error: BadRecord, attempts: int
 ) -> tuple[bytes | None, list[tuple[str, bytes | None]]]:
-    """Key and headers of a dead letter that has no value: what it is about stands at its origin.
+    """Key and headers of a dead letter that has no value: its record is at its origin.
 
     Of a record that no topic takes as it is, or that was not read. A long key is left out, and headers beyond the first
     few thousand bytes.
@@ -115,7 +115,7 @@ def reference_letter(
 
 
 def dead_letter_reference(headers: Iterable[tuple[str, bytes | None]]) -> Reference | None:
-    """What a dead letter says of the record that it has not itself; None where it has it, or does not say."""
+    """The reference of a dead letter; None where it has the record itself, or no reference."""
     reference = next((value for name, value in headers if name == _REFERENCE), None)
     try:
         found = orjson.loads(reference or b"null")
@@ -130,7 +130,7 @@ def strip_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> li
 
 
 def dead_letter_origin(headers: Iterable[tuple[str, bytes | None]]) -> Origin:
-    """Where a dead letter came from.
+    """The origin of a dead letter.
 
     Raises BadRecord with stage `replay` and reason `invalid_origin` if the headers do not say.
     """

@@ -1,4 +1,4 @@
-"""Where something stands in a JSON document: a dotted path such as `payload.questions.0.text`."""
+"""Places in a JSON document: a dotted path such as `payload.questions.0.text`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ABSENT: Any = object()
 
 
 def find(document: Any, path: Sequence[str]) -> Any:
-    """What stands at the path, or ABSENT.
+    """The value at the path, or ABSENT.
 
     A part names a key of an object or, in digits, a place in an array, from 0. Where the parts lead nowhere, several of
     them may be one key with dots in its name, as flattened documents have them: `customer.question`.

@@ -1,4 +1,4 @@
-"""A decision as it stands in the output topic, read again."""
+"""A decision read from the output topic."""
 
 from __future__ import annotations
 

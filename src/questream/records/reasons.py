@@ -1,4 +1,4 @@
-"""Why a record cannot be read: the vocabulary of this package in dead-letter headers and the metric label `reason`."""
+"""Reasons why a record cannot be read: the values of dead-letter headers and of the metric label `reason`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 @unique
 class PassedOverReason(StrEnum):
-    """Why a record is no question: the metric label `reason` of those passed over. Never rename one."""
+    """Reasons why a record is no question: the metric label `reason` of those passed over. Never rename one."""
 
     TOMBSTONE = "tombstone"
     DELETE = "delete"

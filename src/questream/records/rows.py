@@ -42,7 +42,7 @@ Refuse = Callable[["QuestionFileError"], None]
 
 
 class QuestionFileError(QuestreamError):
-    """A file of questions or pairs cannot be read; the message names file and line, never what stands there."""
+    """A file of questions or pairs cannot be read; the message names file and line, never their text."""
 
 
 def shown_name(path: Path) -> str:
@@ -56,7 +56,7 @@ def at_line(path: Path, line: int, problem: str) -> QuestionFileError:
 
 
 def raise_error(error: QuestionFileError) -> NoReturn:
-    """What a reader does with a line that does not fit, unless it was asked to go on."""
+    """Raise the error of a line that does not fit: the default of readers."""
     raise error
 
 
@@ -94,7 +94,7 @@ def read_rows(
 
 
 def keep_stdin() -> None:
-    """Have what is left of stdin read anew each time: it goes to a temporary file, which stands in its place."""
+    """Make stdin readable several times: its rest goes to a temporary file, which takes its place."""
     if _is_kept():
         return
     with os.fdopen(os.dup(0), "rb") as given, tempfile.TemporaryFile() as kept:

@@ -46,7 +46,7 @@ def is_namespace_key(key: bytes) -> bool:
 
 
 def is_cluster_key(key: bytes) -> bool:
-    """Whether a key of the cluster topic is a cluster's, and neither a namespace's nor of what stands beside it."""
+    """True if a key of the cluster topic is a cluster's, and not a namespace's or one of its levels."""
     return _CLUSTER_KEY.fullmatch(key) is not None
 
 
@@ -348,7 +348,7 @@ def chosen_document(chosen: ChosenQuestion | None) -> dict[str, object] | None:
 
 
 def read_chosen(document: object) -> ChosenQuestion | None:
-    """What `chosen_document` wrote. Raises ValueError where it is none."""
+    """Parse a document of `chosen_document`. Raises ValueError for another."""
     return None if document is None else _to_chosen(_Chosen.model_validate(document), None)
 
 
@@ -407,7 +407,7 @@ def _to_base64(vector: Vector) -> str:
 
 
 def _to_features(encoded: str | None) -> bytes:
-    """What cannot be read of them is none: they are worth no cluster."""
+    """Features that cannot be read are none: they are worth no cluster."""
     try:
         packed = base64.b64decode(encoded or "", validate=True)
         unpack(packed)

@@ -21,7 +21,7 @@ class Template:
         self.paths = [".".join(path) for _, path in self._parts if path is not None]
 
     def fill(self, document: Any) -> Any:
-        """The text with what stands at the paths, or ABSENT where nothing stands at any; null is nothing.
+        """The text with the values at the paths, or ABSENT where all are absent or null.
 
         Raises BadRecord `wrong_type` for what is neither a string nor a number.
         """

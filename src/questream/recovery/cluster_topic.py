@@ -40,7 +40,7 @@ _AN_EARLIER_STREAM = "an earlier stream"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands."""
+    """The place of a record."""
 
     topic: str
     partition: int
@@ -49,14 +49,14 @@ class Place:
 
 @dataclass(slots=True)
 class Published:
-    """What was published of a namespace: the newest revision of each cluster, and those that were retired.
+    """The published states of a namespace: the newest revision of each cluster, and the retired clusters.
 
     `streams` are the names, as a store has them, of the topics whose questions were in flight.
     `outdated` names the clusters (0: the namespace) whose last record is older than an earlier one: compaction would
     keep the older.
     `newest_at` is the latest timestamp of its records, in ms, as far as all of them were read.
-    `unreadable` says where the newest record of a cluster (0: of the namespace) stands that is no state,
-    `unreadable_levels` where those of its levels stand, by key.
+    `unreadable` has the places of newest records of clusters (0: of the namespace) that are no states,
+    `unreadable_levels` of those of its levels, by key.
     """
 
     revisions: dict[int, int] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class ClusterTopic:
         return self._namespaces
 
     def published(self) -> dict[str, Published]:
-        """What was published, by namespace: the states of clusters and, as far as there is a topic, operations."""
+        """The published states, by namespace: of clusters and, as far as there is a topic, operations."""
         found: dict[str, Published] = {}
         for message in self._read({}):
             try:
@@ -145,7 +145,7 @@ class ClusterTopic:
         return keys
 
     def newest(self) -> dict[str, Published]:
-        """What the last 200 offsets of each partition hold, by namespace; open transactions are not waited for."""
+        """The records of the last 200 offsets of each partition, by namespace, without a wait for open transactions."""
         _, witness = self._open()
         found: dict[str, Published] = {}
         try:

@@ -1,4 +1,4 @@
-"""What `questream verify` finds."""
+"""The findings of `questream verify`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which store serves a namespace: one at a time, and the cluster topic says which.
+"""The home of a namespace: one store at a time, named in the cluster topic.
 
 A store keeps its home in the namespace's meta, and every record of the cluster topic carries it as a header. A restart
 and a failover keep it; a store that was emptied takes a new one, which names the one before, where it is found at the
@@ -55,7 +55,7 @@ class HomeStore(Protocol):
 
 
 def location_of(settings: RedisSettings) -> str:
-    """Where a store is found, as a hash: an address is nobody's who reads the cluster topic."""
+    """The address of a store, as a hash: readers of the cluster topic must not learn it."""
     return hashlib.blake2b(place_of(settings).encode(), digest_size=8).hexdigest()
 
 
@@ -89,7 +89,7 @@ class Homes:
         self._store.replace_home(namespace, str(self._next(published)).encode())
 
     def header(self, namespace: str, store_epoch: str) -> Sequence[tuple[str, bytes]]:
-        """What a record of the cluster topic carries that was made in this store epoch."""
+        """The header of records of the cluster topic that were made in this store epoch."""
         known = self._headers.get(namespace)
         if known is None or known[0] != store_epoch:
             home = self._store.home(namespace)

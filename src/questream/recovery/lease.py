@@ -1,4 +1,4 @@
-"""Who recovers a namespace: one worker at a time, while the others wait for it."""
+"""The lease of a recovery: one worker at a time recovers a namespace, while the others wait for it."""
 
 from __future__ import annotations
 

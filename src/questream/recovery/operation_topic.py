@@ -1,4 +1,4 @@
-"""What was published of operations: read where a store has to be compared with it."""
+"""The published operations, read where a store has to be compared with them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class OperationTopic(_Topic):
         self._stream = settings.kafka.cluster_topic
 
     def published(self, standstill_seconds: float | None = None) -> dict[str, PublishedOperations]:
-        """What was published before the call on clusters of this stream, by namespace; nothing where is no topic.
+        """The operations published before the call on clusters of this stream, by namespace; none without a topic.
 
         An open transaction is waited for, since its operations may yet count: until the broker has aborted it, or
         for `standstill_seconds`. Raises KafkaUnavailable where the wait was not long enough, KafkaRefused.

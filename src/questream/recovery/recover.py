@@ -54,7 +54,7 @@ _LOG_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many clusters of a namespace have been put back, of how many; None until that is known."""
+    """The number of restored clusters of a namespace, and of how many; None until that is known."""
 
     namespace: str
     done: int = 0
@@ -179,7 +179,7 @@ class StoreRecovery:
         logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
 
     def damage(self, namespace: str) -> NamespaceDamaged | None:
-        """Why the namespace could not be recovered lately; safe from any thread."""
+        """The reason why the namespace could not be recovered lately; safe from any thread."""
         error, until = self._damaged.get(namespace, (None, 0.0))
         return error if time.monotonic() < until else None
 

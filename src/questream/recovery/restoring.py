@@ -74,7 +74,7 @@ class Restoring:
         return len(wrong)
 
     def _put_survivors(self, absorbing: dict[int, tuple[int, ...]]) -> None:
-        """What became of merges, after all that they were made of: one that was not published is published anew."""
+        """Restore merges, after the clusters in them: one that was not published is published anew."""
         while absorbing:
             ready = [i for i, losers in absorbing.items() if absorbing.keys().isdisjoint(losers)] or list(absorbing)
             part = set(ready[:_PART])
@@ -130,7 +130,7 @@ def _of_another_model(state: ClusterState, whole: NamespaceState | None) -> bool
 
 
 def _replacing(restored: Restored, mended: Mended) -> Restored:
-    """What takes the place of a damaged cluster has a later revision than any that was published of that."""
+    """The state in place of a damaged cluster, with a later revision than any published one."""
     state = restored.state
     if state.cluster_id not in mended.damaged or state.event == "retired":
         return restored
@@ -141,7 +141,7 @@ def _replacing(restored: Restored, mended: Mended) -> Restored:
 
 
 def _lost_joins(in_flight: InFlight, committed: Offsets, heads: Offsets) -> int:
-    """How many of the questions in flight are neither published nor recorded, and so will be decided again."""
+    """The number of questions in flight that are neither published nor recorded, and so will be decided again."""
     return sum(
         offset > heads.get(at, -1) for at in in_flight.joins for offset in _unpublished(in_flight, at, committed)
     )

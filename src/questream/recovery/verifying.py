@@ -28,7 +28,7 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was compared, and all that differs."""
+    """The compared namespaces, and all differences."""
 
     namespaces: int
     clusters: int
@@ -59,7 +59,7 @@ def verify(settings: Settings, store: Store, topic: ClusterTopic, decisions: int
 
 
 class _Held:
-    """What the store held of a namespace at one moment, roughly."""
+    """The store's data of a namespace at about one moment."""
 
     def __init__(self, store: Store, namespace: str) -> None:
         self.recovered = store.store_epoch(namespace) is not None

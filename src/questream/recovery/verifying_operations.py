@@ -15,7 +15,7 @@ _NAMED = 5
 def compare_operations(
     store: Store, namespace: str, held: Sequence[Operation], up_to: int | None, of_topic: PublishedOperations
 ) -> Iterator[Difference]:
-    """What differs of the operations that are kept; `held` is what the store had of them before the topic was read.
+    """The differences of the kept operations; `held` are those that the store had before the topic was read.
 
     Up to the number `up_to` they were published by then. Where that is None nobody has compared the two since the store
     lost its memory, or the namespace was deleted: a worker does so before it publishes the next one.
@@ -37,7 +37,7 @@ def compare_operations(
         "every change is published",
         [one.number for one in held if one.number <= up_to and one.number not in of_topic.by_number],
         "operations of the store are missing in the topic, and do not wait to be published",
-        "what they decided stands in the cluster topic; keep the operation topic's records: questream topics create",
+        "their rulings are in the cluster topic; keep the operation topic's records: questream topics create",
     )
     yield from differs(
         "the topic has what the store holds",

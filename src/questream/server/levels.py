@@ -64,7 +64,7 @@ class CurrentLevels:
         """The intents and topics of these clusters, None before a worker has found any.
 
         A cluster that is new since they were found is where the clusters nearest to it are, as the paths of decisions
-        have it; it stands alone as long as the centroids are being read.
+        have it; it is in none as long as the centroids are being read.
         """
         kept = self._current(namespace)
         if not kept.stored.version:
@@ -141,8 +141,8 @@ class CurrentLevels:
                 with self._mirrors.of(namespace) as mirror:
                     there = [number for number in missing if number in mirror.row_of]
                     into = {leaf(i): node for i, node in list(placed.items()) if node is not None}
-                    standing = replace(levels, parents={**levels.parents, **into})
-                    found = place(mirror, standing, LevelRules(), there)
+                    current = replace(levels, parents={**levels.parents, **into})
+                    found = place(mirror, current, LevelRules(), there)
                 placed.update((number, found.get(number)) for number in there)
             except Refused:
                 # The centroids are being read: the next request finds them.

@@ -41,7 +41,7 @@ class Mirrors:
 
     @contextmanager
     def of(self, namespace: str, wait_seconds: float = 0.5) -> Iterator[Mirror]:
-        """The mirror of a namespace, up to where its log stands, for one thread at a time.
+        """The mirror of a namespace, up to the head of its log, for one thread at a time.
 
         Raises Refused while it is being read, and what the store raises: that is raised again for a while
         before the store is asked again.

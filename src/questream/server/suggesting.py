@@ -59,7 +59,7 @@ class Suggesting:
             )
         # A search in the background cannot report that something is still being loaded.
         self._asking.require_centroids(namespace)
-        return [one for one in self._merges.get(namespace) if all(map(self._stands(namespace), one.clusters))]
+        return [one for one in self._merges.get(namespace) if all(map(self._is_current(namespace), one.clusters))]
 
     def to_name(self, namespace: str, most: int) -> list[ClusterState]:
         """Large clusters without a label, the largest first. Raises Refused while they are being read."""
@@ -72,18 +72,18 @@ class Suggesting:
         Raises Refused while that is being found out, KafkaUnavailable, KafkaRefused.
         """
         self._asking.require_ready(namespace)
-        stands = self._stands(namespace)
-        return [one for one in self._splits.get(namespace) if stands(one.state)][:most]
+        is_current = self._is_current(namespace)
+        return [one for one in self._splits.get(namespace) if is_current(one.state)][:most]
 
-    def _stands(self, namespace: str) -> Callable[[ClusterState], bool]:
+    def _is_current(self, namespace: str) -> Callable[[ClusterState], bool]:
         """A test for states: true if the cluster still exists and no later operation changed its ruling."""
         catalogue = self._catalogues.get(namespace)
 
-        def stands(then: ClusterState) -> bool:
+        def is_current(then: ClusterState) -> bool:
             now = catalogue.get(then.cluster_id)
             return now is not None and now.operation == then.operation
 
-        return stands
+        return is_current
 
     def _states(self, namespace: str) -> dict[int, ClusterState]:
         return {state.cluster_id: state for state in self._catalogues.get(namespace).states()}

@@ -1,1 +1,1 @@
-"""Where clusters live and batches commit: one protocol, in Redis (shared by workers) and in memory (a notebook)."""
+"""The store of clusters and commits: one protocol, in Redis (shared by workers) and in memory (a notebook)."""

@@ -1,4 +1,4 @@
-"""What the id of a cluster leads to that was merged into another: the one place where aliases are followed."""
+"""Aliases and their survivors: the one place where aliases are followed."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def other_stream(topic: str, identity: str) -> str:
 
 
 def topic_of(stream: str) -> str:
-    """The topic that a stream's name in the ledgers stands for."""
+    """The topic of a stream's name in the ledgers."""
     return stream.partition("@")[0]
 
 
@@ -187,7 +187,7 @@ def _body(text: bytes) -> dict[str, Any]:
 
 
 def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
-    """What is left of the entries when all from `offset` on is forgotten; what lies before it counts as decided."""
+    """The entries without all from `offset` on; offsets before it count as decided."""
     kept = []
     entries = list(entries)
     for entry in entries:

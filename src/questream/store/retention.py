@@ -1,4 +1,4 @@
-"""What leaves the index, and when: ages in stream time, a limit on the number of clusters, and merged ids that go.
+"""Retention in the index: ages in stream time, a limit on the number of clusters, and the expiry of merged ids.
 
 Stream time is the newest timestamp that a live cluster was seen at, never the wall clock: a replay retires what the run
 retired, and a stream that pauses loses nothing. A record from the future counts as `FUTURE_ALLOWANCE_SECONDS` ahead of
@@ -22,7 +22,7 @@ Members = Literal["idle", "singletons", "aliases"]
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is kept; None is for ever, or without limit.
+    """The limits of retention; None is for ever, or without limit.
 
     Seconds of stream time: `idle_seconds` for any cluster, `singleton_seconds` for one that a single question is in,
     `alias_seconds` for an id that was merged away. `tombstone_seconds` of the clock pass between a retirement and its
@@ -70,7 +70,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is due: members of `among` that were last seen at `until` or before; at 0 only where `timeless`."""
+    """The members of `among` that are due: last seen at `until` or before; at 0 only where `timeless`."""
 
     reason: RetirementReason
     among: Members
@@ -86,7 +86,7 @@ class Retired:
 
     @property
     def count(self) -> int:
-        """How many left."""
+        """The number of clusters that were retired."""
         return sum(map(len, self.ids.values()))
 
     def add(self, reason: RetirementReason, cluster_ids: list[int]) -> None:
@@ -96,7 +96,7 @@ class Retired:
 
 
 def due_by_age(retention: Retention, newest: int) -> list[Due]:
-    """What goes because of its age, where stream time is `newest`."""
+    """The clusters that are due by age, at the stream time `newest`."""
     ages: list[tuple[RetirementReason, Members, float | None]] = [
         ("idle", "idle", retention.idle_seconds),
         ("singleton", "singletons", retention.singleton_seconds),
@@ -107,7 +107,7 @@ def due_by_age(retention: Retention, newest: int) -> list[Due]:
 
 
 def due_for_room(index: Index) -> list[Due]:
-    """What goes while there are too many clusters: what comes first, as long as there is any.
+    """The clusters that are due while there are too many: the first ones, as long as there are any.
 
     First singletons that half of all clusters were seen later than: what was asked once and long ago is the cheapest to
     lose, so that a flood of one-off questions does not drive out what is asked every day. Then whatever was idle for
@@ -118,5 +118,5 @@ def due_for_room(index: Index) -> list[Due]:
 
 
 def excess(retention: Retention, clusters: int) -> int:
-    """How many clusters there are too many."""
+    """The number of clusters above the limit."""
     return 0 if retention.max_clusters is None else max(0, clusters - retention.max_clusters)

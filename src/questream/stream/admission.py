@@ -1,4 +1,4 @@
-"""Which namespaces a record may begin: a flood of new ones must cost those that are there nothing."""
+"""Admission of new namespaces: a flood of them must cost the existing ones nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Admission:
         self._warned: dict[str, float] = {}
 
     def refused(self, namespaces: Collection[str]) -> dict[str, BadRecord]:
-        """Those of the namespaces that are new and may not begin, each with the reason for its dead letters.
+        """The new namespaces that may not begin, each with the reason for its dead letters.
 
         Raises what the store does, KafkaUnavailable and KafkaRefused.
         """

@@ -1,4 +1,4 @@
-"""What is decoded and tokenised and waits for the device."""
+"""The queue of decoded and tokenised questions in front of the device."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Backlog:
 
     @property
     def room(self) -> int:
-        """How many records to ask for at once: as many as a batch may have, of the size that the last ones had.
+        """The number of records to ask for at once: as many as a batch may have, of the size that the last ones had.
 
         What is fetched is decoded and tokenised in one go, between two polls of the consumer.
         """

@@ -1,4 +1,4 @@
-"""What the probes and the metrics page say of a worker."""
+"""The condition of a worker for the probes and the metrics page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from questream.stream.settings_in_use import SettingsInUse
 
 
 class WorkerCondition:
-    """How a worker and its session are. `begin` and `end` are called by the worker's thread, all else by any thread.
+    """The condition of a worker and its session. `begin` and `end` are for the worker's thread, the rest for any.
 
     A session that neither polls nor finishes a batch for `stall_seconds` stalls.
     """
@@ -78,13 +78,13 @@ class WorkerCondition:
         return None if intake.answered else "Kafka does not answer"
 
     def remark(self) -> str | None:
-        """What `/readyz` says although the worker is ready."""
+        """The remark of `/readyz` on a worker that is ready."""
         intake = self._intake
         held = intake.held_namespaces if intake is not None else []
         waiting = f"partitions wait for namespaces that are being moved: {', '.join(held)}" if held else None
         return "; ".join(text for text in (waiting, self._settings_in_use.remark()) if text) or None
 
     def recovering(self) -> tuple[int, int]:
-        """How many clusters of the namespace in hand are put back, of how many."""
+        """Note how many clusters of the present namespace are restored, of how many."""
         progress = self._recovery.progress
         return (progress.done, progress.of or 0) if isinstance(progress, Progress) else (0, 0)

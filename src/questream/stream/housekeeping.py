@@ -80,7 +80,7 @@ class Housekeeping:
                     self._not_served.add(namespace)
 
     def _waiting(self, namespaces: Sequence[str]) -> Mapping[str, Waiting | StoreError]:
-        """What waits in each outbox, asked at once. Raises StoreUnavailable if the store cannot say it of one."""
+        """The entries that wait in each outbox, in one round trip. Raises StoreUnavailable if one cannot be read."""
         found = self._store.waiting(namespaces, _LEFT_BEHIND_SECONDS, 1)
         unavailable = [error for error in found.values() if isinstance(error, StoreUnavailable)]
         if unavailable:

@@ -119,7 +119,7 @@ class Intake:
         if self._assignment.take_change():
             self._end_assignment()
         if self._assignment.take_assigned():
-            # What was fetched is dropped, and read again from where the group stands.
+            # The fetched records are dropped, and read again from the group's offsets.
             self._consumer.take_out_of_range()
             self._name_stream()
             self._positions.rewind()
@@ -154,7 +154,7 @@ class Intake:
                 self._positions.published(published.offsets)
 
     def _poll(self) -> dict[Partition, list[Message]]:
-        """What partitions have whose turn it is. A full backlog pauses all of them; polling keeps the membership.
+        """The next records of the partitions. A full backlog pauses all of them; polling keeps the membership.
 
         kafka-python hands out all that it has of one partition before it looks at the next: one with a long queue would
         keep the others waiting until it is through. So while others wait, whichever has given records is paused until
@@ -185,7 +185,7 @@ class Intake:
         self._watch.clear()
 
     def _name_stream(self) -> None:
-        """How the ledgers call the topic: asked at each assignment, since it may have been made anew under its name."""
+        """The topic's name in the ledgers, read at each assignment, since it may have been made anew under its name."""
         identity = self._consumer.stream_identity(self._topic)
         self._stream, is_new = self._retry.call(self._namespaces.stream, self._topic, identity)
         if is_new and self._stream != self._topic:
@@ -266,7 +266,7 @@ class Intake:
         self._metrics.held_back.labels(*labels).set(log_end - stable_end)
 
     def _ask_ends(self, assigned: set[Partition]) -> dict[Partition, int]:
-        """Where each partition ends for a read_committed reader: before the first open transaction.
+        """The end of each partition for a read_committed reader: before the first open transaction.
 
         The consumer's own `highwater` lies behind such a transaction, and is as old as the last fetch that worked.
         """

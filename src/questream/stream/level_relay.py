@@ -1,6 +1,6 @@
 """Levels on their way to the cluster topic: each version that a run wrote is published whole, by one transaction.
 
-The records of a version are in the log before the store is asked whether that version still stands. A later one is read
+The records of a version are in the log before the store is asked if that version is still current. A later one is read
 and sent after it was written: so versions stand in the topic in their order, however many workers publish them.
 """
 

@@ -64,7 +64,7 @@ class LogBudget:
 
 
 def entries_within(lengths: Mapping[str, LogLength], in_use: Collection[str], budget_bytes: int) -> dict[str, int]:
-    """How many entries each log may keep that is too long, so that all together take `budget_bytes` at the most.
+    """The number of entries that each long log may keep, so that all together take `budget_bytes` at the most.
 
     All are cut at one number of bytes, the longest first; of those `in_use` KEPT_IN_USE entries stay, whatever they
     take.

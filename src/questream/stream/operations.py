@@ -1,7 +1,7 @@
 """Operations on their way to the operation topic: each is published by one transaction, once.
 
 A worker claims the operations of a namespace in the store. Its records are in the log before it asks, as the last thing
-before its transaction commits, whether the claim still stands. A worker that takes the claim over reads the topic first
+before its transaction commits, if the claim is still valid. A worker that takes the claim over reads the topic first
 and waits for transactions that are open there: it finds what the one before has published, and that one can publish no
 more.
 """
@@ -35,7 +35,7 @@ _BACKOFF_SECONDS = 2.0
 
 
 class Published(Protocol):
-    """What was published of a namespace: `recovery.operation_topic.PublishedOperations`."""
+    """The published operations of a namespace: `recovery.operation_topic.PublishedOperations`."""
 
     @property
     def newest(self) -> int:
@@ -58,7 +58,7 @@ class Topic(Written, Protocol):
     """The topic, as the relay needs it: `recovery.operation_topic.OperationTopic`."""
 
     def published(self, standstill_seconds: float) -> Mapping[str, Published]:
-        """What was published, by namespace; waits so long for an open transaction."""
+        """The published operations, by namespace; waits so long for an open transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class OperationRelay:
         return claimed
 
     def require(self, claimed: Claimed) -> None:
-        """Raises RecoveryNeeded unless the claim still stands. The records of the operations are in the log."""
+        """Raises RecoveryNeeded unless the claim is still valid. The records of the operations are in the log."""
         claim = self._store.claim_operations(claimed.namespace, claimed.token, _CLAIM_SECONDS)
         known = claim and (claim.store_epoch, claim.published, claim.compared)
         if known != (claimed.claim.store_epoch, claimed.claim.published, True):

@@ -56,7 +56,7 @@ class PollingRetry:
 
     def _poll_paused(self) -> None:
         pause_only(self._consumer, self._consumer.assignment())
-        # What a partition gives that was assigned just now is read again: it begins where the group stands.
+        # Records of a partition that was assigned just now are read again: it begins at the group's offset.
         self._consumer.poll(0.0)
         self.polled_at = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""Where reading goes on: at the group's offsets, at what Kafka retains, past what holds no record."""
+"""The positions to read on from: the group's offsets, the first retained ones, past offsets without a record."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FIRST_MEMBER_SECONDS = 10.0
 class Positions:
     """The positions of a consumer in its group. They belong to the consumer's thread.
 
-    `begin_at` is where a group that stands nowhere in the topic begins; a partition that is new to a group which does
-    stand there begins at its beginning, whatever that says.
+    `begin_at` is the first position of a group without offsets in the topic; a partition that is new to another group
+    begins at its beginning, whatever that says.
 
     A log that lost records (an unclean election, a disk, a backup put back) gives their offsets to others. It is known
     by its end, which lies before the group's offset, or by the record before that offset, which is another than the
@@ -51,7 +51,7 @@ class Positions:
         self._last: dict[Partition, tuple[int, LastRecord]] = {}
 
     def rewind(self) -> None:
-        """Start each assigned partition where the group stands; a transaction that may move it is waited for.
+        """Start each assigned partition at the group's offset; a transaction that may move it is waited for.
 
         kafka-python keeps the position of a partition that it is assigned again: what was fetched before and dropped
         would never be read.
@@ -84,16 +84,16 @@ class Positions:
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
     def without_last(self, fetched: Mapping[Partition, list[Message]]) -> dict[Partition, list[Message]]:
-        """What was fetched, without the records before the group's offsets.
+        """The fetched records, without those before the group's offsets.
 
-        Of a partition where another record stands there than was decided last it has nothing: that is read from its
+        Of a partition with another record there than was decided last it has nothing: that is read from its
         beginning.
         """
         kept = dict(fetched)
         for partition in fetched.keys() & self._last.keys():
             offset, last = self._last.pop(partition)
             found = fetched[partition][0]
-            # Where a transaction's mark stands, there is no record to compare.
+            # At a transaction's mark there is no record to compare.
             if found.offset >= offset:
                 continue
             kept[partition] = fetched[partition][1:]
@@ -122,13 +122,13 @@ class Positions:
         self._taken.update(ends)
 
     def published(self, offsets: Offsets) -> None:
-        """What was taken is published up to these offsets, and they are committed."""
+        """Note that records are published up to these offsets, and that these are committed."""
         for at, offset in offsets.items():
             partition = at
             self._done[partition] = max(offset, self._done.get(partition, -1))
 
     def commit_past_markers(self, positions: Mapping[Partition, int | None]) -> None:
-        """Where nothing is on its way, commit positions past what holds no record: marks and aborted records of
+        """Of idle partitions, commit positions past offsets without a record: marks and aborted records of
         transactions, which outside tools would count as lag for ever.
         """
         moved = {
@@ -153,7 +153,7 @@ class Positions:
         return self._consumer.committed(partition, self._answer_seconds)
 
     def _first_offsets(self, new: list[Partition], retained: Mapping[Partition, int]) -> dict[Partition, int]:
-        """Where partitions begin that the group has not committed anything in."""
+        """The first positions of partitions in which the group has committed nothing."""
         if self._begin_at == "earliest" or self._has_committed_others(new):
             return {partition: retained[partition] for partition in new}
         all_of_topic = self._consumer.partitions(self._topic)

@@ -68,7 +68,7 @@ class WorkerProcesses:
     def __init__(self, settings: Settings, main: Main) -> None:
         self._settings = settings
         # spawn: forking a process that has threads and a GPU open deadlocks; and what travels is pickled through a
-        # pipe, so that no password stands in a list of processes.
+        # pipe, so that no password is in a list of processes.
         context = multiprocessing.get_context("spawn")
         self._children: list[_Child] = []
         self.exit_code = 0

@@ -43,7 +43,7 @@ _LONGEST_LATENCY_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Where things are published."""
+    """The topics that a worker publishes to."""
 
     output: str
     clusters: str
@@ -117,7 +117,7 @@ class Publishing:
             # 4. Records and input offsets go into one transaction, fenced by the generation of the group: a worker
             #    whose partitions are another's by now publishes nothing, and no offset passes an unpublished record.
             # 5. Once they are in the log, and before they count, `verify_before_commit` asks Redis whether what they
-            #    rest on still stands. Were it asked earlier, Redis could lose its memory after the answer, and the
+            #    rest on is still current. Were it asked earlier, Redis could lose its memory after the answer, and the
             #    recovery would find nothing in the log to wait for.
             # 6. The transaction is committed. From here on the batch is published.
             committed, items = self._transact(batch, relay_batches)

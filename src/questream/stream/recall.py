@@ -1,4 +1,4 @@
-"""What the ledgers of the assigned partitions have recorded of a question, before it is decided."""
+"""Looks up questions in the ledgers of the assigned partitions before they are decided."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Recall:
         return Unrecorded(question, encoder, ledger.store_epoch, fresh=source.offset > ledger.head)
 
     def _ledger(self, namespace: str, source: Source) -> tuple[Ledger, Encoder]:
-        """What this namespace has decided of this partition before it came to us, and the encoder of its model then."""
+        """The former decisions of this namespace on this partition, and the encoder of its model then."""
         at = (namespace, *source.place)
         known = self._ledgers.get(at)
         if known is None:

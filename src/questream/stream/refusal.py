@@ -1,4 +1,4 @@
-"""What is left to others: a namespace that the store refuses, a batch whose partitions another worker has."""
+"""Refused work: a namespace that the store refuses, a batch of partitions that another worker has."""
 
 from __future__ import annotations
 

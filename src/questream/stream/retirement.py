@@ -18,7 +18,7 @@ _RETIRED_AT_ONCE = 4096
 
 
 def retention_of(settings: Settings) -> Retention:
-    """How long what is kept. Nobody publishes a state for longer than a call to the broker may take."""
+    """The limits of retention. No worker publishes a state for longer than a call to the broker may take."""
     clusters = settings.clusters
     return Retention(
         idle_seconds=clusters.retention_seconds,

@@ -1,4 +1,4 @@
-"""How calls are tried again that `errors.POLICIES` says to retry: for as long as it takes, until the worker stops."""
+"""Repeats calls that `errors.POLICIES` says to retry: for as long as it takes, until the worker stops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Retry:
 
     @property
     def trouble(self) -> QuestreamError | None:
-        """Why a call is being tried again, if one is."""
+        """The reason why a call is being tried again, if one is."""
         return next(iter(list(self._failing.values())), None)
 
     def give_up(self) -> None:

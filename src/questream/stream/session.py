@@ -1,7 +1,7 @@
 """One life of the Kafka clients: from joining the group to leaving it or losing it.
 
 Four threads, one flow: the caller's fetches and tokenises (intake), `device` embeds, `decider` assigns and commits in
-Redis, `publisher` publishes and sweeps. Each object of a step belongs to its thread; between two of them stands one
+Redis, `publisher` publishes and sweeps. Each object of a step belongs to its thread; between two of them is one
 batch at most.
 """
 

@@ -24,13 +24,13 @@ GONE_SECONDS = 60.0
 
 
 class SettingsStore(Protocol):
-    """Where workers note the settings that they run a namespace by."""
+    """The notes of workers on the settings that they run a namespace by."""
 
     def note_settings(self, namespace: str, worker: str, settings: bytes, gone_seconds: float) -> Sequence[Noted]:
         """Note them, and answer those of other workers; with worker '' nothing is noted."""
 
     def rules(self, namespace: str) -> NamespaceRules:
-        """What people set for the namespace: it is in force in place of settings."""
+        """The rules that people set for the namespace: they are in force in place of settings."""
 
 
 Noted = tuple[str, bytes]

@@ -1,4 +1,4 @@
-"""What a worker tries before it loads its model: its port, the logins, the topics that the guarantees rest on."""
+"""Checks before a worker loads its model: its port, the logins, the topics that the guarantees rest on."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class Turns:
         self._last = ""
 
     def next(self, names: list[str]) -> list[str]:
-        """Those of the sorted names whose turn it is now; what was added or left out since takes its place."""
+        """The next of the sorted names; a name that was added or left out since changes nothing for the others."""
         start = bisect_right(names, self._last)
         turn = (names[start:] + names[:start])[: self._at_once]
         self._last = turn[-1] if turn else ""

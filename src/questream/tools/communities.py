@@ -73,7 +73,7 @@ class Clusters:
 class Places:
     """The intents and topics of clusters: by ids in ascending order, the numbers of intent and topic of each, all (n,).
 
-    `nodes` are the intents and the topics by these numbers; what stands alone on a level is the node of the level below
+    `nodes` are the intents and the topics by these numbers; one that is alone on a level is the node of the level below
     there, too. `numbers_of` are the numbers by these nodes.
     """
 
@@ -139,7 +139,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Community:
-    """An intent or a topic with its live clusters, the largest first; what stands alone on a level is a cluster's node.
+    """An intent or a topic with its live clusters, the largest first; a cluster alone on a level has its own node.
 
     `within` is the topic of an intent, None of a topic; `parts` are the intents of a topic, the largest first. `ids`
     and `labels` are those of its clusters, a label once, `part_nodes` those of its parts. `naming` is the label and

@@ -28,7 +28,7 @@ def read_communities(store: Store, namespace: str) -> Communities:
     if not stored.version:
         raise QuestreamError(
             f"no worker has found intents and topics of namespace {namespace!r} yet",
-            "let one run with `levels.enabled`, or group what stands now: questream clusters intents",
+            "let one run with `levels.enabled`, or group the present clusters: questream clusters intents",
         )
     levels = standing(store.load(namespace), stored, LevelRules())
     return Communities(stored, Clusters.of(store.summaries(namespace)), Places.of(levels))

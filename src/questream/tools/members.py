@@ -46,7 +46,7 @@ class Member:
 class Members:
     """Finds the members of clusters of a namespace.
 
-    Of each partition of the output topic the `newest` decisions are looked at. An id that was merged away stands for
+    Of each partition of the output topic the `newest` decisions are looked at. An alias means
     its survivor. A question is returned once, however often its decision was published. Each call may raise
     KafkaUnavailable, KafkaRefused and what the store raises.
     """

@@ -67,7 +67,7 @@ def _read(
 
 
 def merged_away(store: Store, namespace: str, number: int) -> int | None:
-    """The cluster that stands by itself again where an operation of this number is undone; None for none."""
+    """The cluster that is live again where an operation of this number is undone; None for none."""
     undone = store.operation(namespace, number)
     if undone is None or undone.survivor is None:
         return None

@@ -201,7 +201,7 @@ def _effect(
 
 
 def _examples(found: Sequence[tuple[Asked, tuple[int | None, int | None]]]) -> list[Example]:
-    """The first few; a question that is both a member and decided lately stands there once."""
+    """The first few; a question that is both a member and decided lately is there once."""
 
     def named(place: int | None) -> str | None:
         return None if place is None else format_cluster_id(place)

@@ -1,4 +1,4 @@
-"""Suggestions of a running stream: found in the store as it stands, by the rules that its workers run by."""
+"""Suggestions of a running stream: found in its present store, by the rules of its workers."""
 
 from __future__ import annotations
 

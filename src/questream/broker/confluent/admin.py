@@ -187,7 +187,7 @@ class AdminAdapter:
 
 
 def described_topics(client: AdminClient, names: Sequence[str]) -> dict[str, Any]:
-    """Those of the topics that exist, as librdkafka describes them. Raises KafkaRefused if one may not be seen."""
+    """The topics that exist, as librdkafka describes them. Raises KafkaRefused if one may not be seen."""
     if not names:
         return {}
     waiting = client.describe_topics(

@@ -63,7 +63,7 @@ class _ConnectionErrors:
 
     @property
     def cause(self) -> KafkaError | None:
-        """What says most about a connection that cannot be made."""
+        """The error that says most about a connection that cannot be made."""
         return self._refused or self._last
 
     @property

@@ -343,7 +343,7 @@ class ConsumerAdapter:
     def _offsets(
         self, partitions: Collection[Partition], time_or_end: int, timeout: float | None
     ) -> dict[Partition, int]:
-        """Where partitions have this time, or this end; what no broker answers in time raises KafkaTimeout."""
+        """The offsets of partitions at this time, or end. Raises KafkaTimeout where no broker answers in time."""
         deadline = time.monotonic() + _seconds(timeout)
         asked = [TopicPartition(*at, time_or_end) for at in partitions]
         while asked:
@@ -358,7 +358,7 @@ class ConsumerAdapter:
             if failure.code() not in _PASSING and not failure.retriable():
                 raise meaning_of(failure, "READ", asked[0].topic)
             if time.monotonic() + _RETRY_SECONDS > deadline:
-                raise KafkaTimeout("the broker failed a call: it did not say where a partition stands in time")
+                raise KafkaTimeout("the broker failed a call: it did not report a partition's offsets in time")
             time.sleep(_RETRY_SECONDS)
         return {}
 

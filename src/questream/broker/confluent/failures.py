@@ -1,4 +1,4 @@
-"""What an error of librdkafka or of a broker means: the one table of those that no new client would fare better with.
+"""The meaning of errors of librdkafka and of brokers: the one table of those that no new client would fare better with.
 
 All others pass: elections, coordinators that move, too few replicas in sync, throttling, time-outs.
 """
@@ -117,13 +117,13 @@ def fenced() -> Iterator[None]:
 
 
 def error_of(error: KafkaException) -> KafkaError:
-    """What confluent-kafka has put into its exception."""
+    """The error inside an exception of confluent-kafka."""
     found = error.args[0] if error.args else None
     return found if isinstance(found, KafkaError) else KafkaError(KafkaError._FAIL)
 
 
 def meaning_of(error: KafkaError, on_topics: Operation, topic: str = "") -> KafkaUnavailable | KafkaRefused:
-    """What an error of the client means, without its text."""
+    """The meaning of an error of the client, without its text."""
     refusal = refusal_of(error, on_topics, topic)
     if refusal is not None:
         return refusal
@@ -154,6 +154,6 @@ def refusal_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
 
 
 def describe_error(error: KafkaError) -> str:
-    """What kind of error this is, in words: librdkafka's own for its code. Its text may quote what was sent."""
+    """The kind of an error, in librdkafka's words for its code. Its text may quote what was sent."""
     words = KafkaError(error.code()).str().removeprefix("Broker: ").removeprefix("Local: ")
     return words.strip().rstrip(".").lower()

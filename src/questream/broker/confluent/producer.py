@@ -23,7 +23,7 @@ class Membership(GroupMetadata, Protocol):
 
 
 class Throttle:
-    """What the brokers' quotas said last; asked on any thread."""
+    """The last delays by the brokers' quotas; for any thread."""
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -145,7 +145,7 @@ class ProducerAdapter:
 
 
 def with_metadata(offsets: Offsets) -> list[TopicPartition]:
-    """What librdkafka commits."""
+    """An offset to commit, for librdkafka."""
     return [
         TopicPartition(*at, int(offset), offset.metadata if isinstance(offset, NextOffset) else "")
         for at, offset in offsets.items()

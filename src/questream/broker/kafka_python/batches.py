@@ -34,7 +34,7 @@ class HeaderName(str):
 
 
 class HandedOn:
-    """How many bytes one poll has handed on."""
+    """The bytes that one poll has returned."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -178,7 +178,7 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
         return record
 
     def _header_count(self, at: int) -> int:
-        """How many headers the record has whose content begins here."""
+        """The number of headers of the record whose content begins here."""
         for _ in range(3):  # attributes, and what is added to the batch's timestamp and offset
             _, at = decode_varint(self._buffer, at)
         for _ in range(2):  # key and value

@@ -157,7 +157,7 @@ def _connection(settings: Settings, client_id: str) -> dict[str, Any]:
 
 
 def _options_for(client: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that this kind of client knows, with the types it wants, on top of a default of our own."""
+    """The options that this kind of client knows, with the types it wants, on top of a default of our own."""
     check_options(options)
     return {"reconnect_backoff_max_ms": _RECONNECT_MS} | {
         name: _make_token_provider(value) if name == _TOKEN_PROVIDER else _convert(name, value)

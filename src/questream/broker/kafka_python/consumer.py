@@ -136,7 +136,7 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
             coordinator._join_task = _Join(coordinator._join_task)
 
     def _append_within(self, drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:
-        """How many records were taken of so many; all of them, where a poll has as many bytes as it may."""
+        """The number of records taken of so many; all of them, where a poll has as many bytes as it may."""
         count: int = self._append_all(drained, part, max_records, update_offsets)
         return max_records if self._handed_on.is_full else count
 
@@ -278,7 +278,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
 
 def with_metadata(offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What kafka-python commits."""
+    """An offset to commit, for kafka-python."""
     noted = {at: offset.metadata if isinstance(offset, NextOffset) else "" for at, offset in offsets.items()}
     return {TopicPartition(*at): OffsetAndMetadata(int(offset), noted[at], -1) for at, offset in offsets.items()}
 

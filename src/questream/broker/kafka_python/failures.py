@@ -1,4 +1,4 @@
-"""What an error of the broker means: the one table of those that no new client would fare better with.
+"""The meaning of errors of the broker: the one table of those that no new client would fare better with.
 
 All others pass: elections, coordinators that move, too few replicas in sync, throttling, time-outs.
 """
@@ -80,7 +80,7 @@ def fenced() -> Iterator[None]:
 
 
 def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable | KafkaRefused:
-    """What an error of the client means, without its text."""
+    """The meaning of an error of the client, without its text."""
     refusal = refusal_of(error, on_topics)
     if refusal is not None:
         return refusal
@@ -89,7 +89,7 @@ def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable |
     if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
         return refusals.no_topic()
     if isinstance(error, kafka_errors.CorruptRecordError):
-        # `batches` says no more than where it stands.
+        # `batches` names no more than its place.
         return KafkaUnavailable(f"a record cannot be read: {error}")
     kind = KafkaTimeout if isinstance(error, kafka_errors.KafkaTimeoutError) else KafkaUnavailable
     return kind(f"the broker failed a call: {describe_error(error)}")
@@ -115,7 +115,7 @@ def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | Non
 
 
 def describe_error(error: BaseException) -> str:
-    """What kind of error this is, in words: Kafka's own for its codes. Its text may quote what was sent."""
+    """The kind of an error, in Kafka's words for its code. Its text may quote what was sent."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, UnicodeError):

@@ -1,4 +1,4 @@
-"""What is mended in kafka-python itself. `PATCHES` lists these, and what else the adapter does by its private parts.
+"""Patches of kafka-python itself. `PATCHES` lists them, and all other uses of its private parts in the adapter.
 
 The package imports this module first: every client that it makes is mended. With another version of
 kafka-python, look at each entry again: tests/unit/test_patches.py holds the list to the version and to its tests.
@@ -31,7 +31,7 @@ _LONGEST_EARLY_PAUSE_SECONDS = 0.1
 
 
 class Patch(NamedTuple):
-    """What kafka-python does wrong, the part of it that is changed or reached into, and the test of the mending.
+    """A fault of kafka-python, the part of it that is changed or used, and the test of the patch.
 
     `module` is the adapter's module that does it, `test` is `path::name`; `upstream` is the number of the issue at
     github.com/dpkp/kafka-python, None where none is known.

@@ -1,4 +1,4 @@
-"""What to grant where the broker denies a right: the words of every message about it."""
+"""Rights to grant where the broker denies one: the words of every message about it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class TooMuchUnpacked(Exception):
 
 
 class Holder(Protocol):
-    """What has a batch unpacked."""
+    """The holder of an unpacked batch."""
 
     def discard(self) -> None:
         """Keep no reference to it any more."""
@@ -51,7 +51,7 @@ class UnpackingBudget:
 
     @property
     def held_bytes(self) -> int:
-        """How much is unpacked now."""
+        """The bytes that are unpacked now."""
         return sum(map(len, self._held.values()))
 
     def unpacked(self, holder: Holder, codec: int, packed: Packed) -> bytearray:

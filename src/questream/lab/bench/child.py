@@ -12,7 +12,7 @@ from questream.logs import Redactor, configure_quiet_logging, secrets_of
 from questream.settings import LogSettings, Settings
 
 # Forking a process that has threads and a GPU open deadlocks; and what travels is pickled through a pipe, so that no
-# password stands in a list of processes.
+# password is in a list of processes.
 SPAWN = multiprocessing.get_context("spawn")
 
 _END_SECONDS = 120.0

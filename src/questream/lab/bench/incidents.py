@@ -28,7 +28,7 @@ _WEEKEND = 0.4
 
 
 class Asked(NamedTuple):
-    """A question: when (ms), the group that stands for its cluster, and whether the group is new with it."""
+    """A question: when (ms), the group that is taken for its cluster, and whether the group is new with it."""
 
     time_ms: int
     group: str

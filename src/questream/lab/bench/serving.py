@@ -46,7 +46,7 @@ _WORDS = 4000
 _MOST_QUESTIONS = 5000
 _LABELLED_EVERY = 50
 _EVENTS = 500
-# Of five clusters one stands alone; the others are in intents, and these in topics, the first of which is a large one.
+# Of five clusters one is in no intent; the others are in intents, and these in topics, of which the first is large.
 _OF_AN_INTENT = 10
 _OF_A_TOPIC = 20
 _OF_THE_LARGE_TOPIC = 500
@@ -154,7 +154,7 @@ def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> lis
 
 
 def _levels(clusters: int) -> Levels:
-    """Intents of ten clusters, a topic of 500 intents and others of twenty; every fifth cluster stands alone."""
+    """Intents of ten clusters, a topic of 500 intents and others of twenty; every fifth cluster is in none."""
     inside = [number for number in range(1, clusters + 1) if number % 5]
     intents = {number: Node(1, 1 + at // _OF_AN_INTENT) for at, number in enumerate(inside)}
     later = {node: max(0, node.number - _OF_THE_LARGE_TOPIC) for node in intents.values()}

@@ -21,7 +21,7 @@ class PlainLines:
         self._next_at = 0.0
 
     def show(self, snapshot: Snapshot) -> None:
-        """Say which stages began or ended since the last call, and once a second how the stream stands."""
+        """Say which stages began or ended since the last call, and once a second the state of the stream."""
         self._say_once(snapshot.title)
         for stage in snapshot.stages:
             self._say_once(f"{stage.name} ...")

@@ -170,7 +170,7 @@ def _biggest(intents: tuple[IntentView, ...], width: int, lines: int) -> Rendera
 
 
 def typical(intent: IntentView) -> Text:
-    """A question that stands for an intent, and of how many clusters it is."""
+    """A question that represents an intent, and the number of its clusters."""
     question = printable(intent.clusters[0].question)
     count = len(intent.clusters) + intent.more
     return Text.assemble((f"({count} clusters) ", "dim"), question) if count > 1 else question

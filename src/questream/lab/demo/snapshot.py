@@ -31,7 +31,7 @@ class ClusterView:
 
 @dataclass(frozen=True, slots=True)
 class IntentView:
-    """Clusters of one intent, the largest first; `more` of them are not named. One that stands alone is its own."""
+    """Clusters of one intent, the largest first; `more` of them are not named. A cluster in no intent is its own."""
 
     id: str
     size: int
@@ -90,8 +90,8 @@ class Summary:
 class Answer:
     """What the stream decided about a typed question; `question` and `runner_up_question` are those nearest in words.
 
-    Each is a question of the cluster that it stands beside. `intent` is where its cluster belongs; None
-    where that stands alone.
+    Each is a question of the cluster beside it. `intent` is its cluster's; None
+    where that is in none.
     """
 
     outcome: str

@@ -156,7 +156,7 @@ class Tally:
             return place in self._dead_letters
 
     def typical(self, cluster_id: str) -> str:
-        """The question that stands for a cluster, or nothing if its state has not been read."""
+        """The representative of a cluster, or nothing if its state has not been read."""
         with self._lock:
             return self._typical_of(self._surviving(cluster_id))
 
@@ -176,7 +176,7 @@ class Tally:
             return max([typical, first, *kept], key=shared)
 
     def intent(self, cluster_id: str) -> IntentView | None:
-        """The intent of a cluster; None where it stands alone."""
+        """The intent of a cluster; None where it is in none."""
         with self._lock:
             surviving = self._surviving(cluster_id)
             clusters = [name for name in self._intents.clusters_of(surviving) if name in self._clusters]

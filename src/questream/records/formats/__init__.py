@@ -32,13 +32,13 @@ __all__ = [
 
 
 def open_deserializer(input: InputSettings) -> Deserializer:
-    """What reads values of `input.format`."""
+    """The deserializer of `input.format`."""
     deserializer: Deserializer = resolve_name(FORMATS[input.format])(input)
     return deserializer
 
 
 def open_serializer(input: InputSettings) -> Serializer:
-    """What writes values of `input.format`. Raises SettingsError where questions cannot be written in it."""
+    """The serializer of `input.format`. Raises SettingsError where questions cannot be written in it."""
     if not is_written(input.format):
         written = ", ".join(name for name in FORMATS if is_written(name))
         raise SettingsError(

@@ -25,7 +25,7 @@ __all__ = ["deserializer", "serializer"]
 
 
 def deserializer(_input: InputSettings) -> Deserializer:
-    """What a record says of itself needs no settings."""
+    """Detects the format of a record without settings."""
     return _read
 
 

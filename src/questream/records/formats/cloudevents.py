@@ -138,7 +138,7 @@ def read_structured(document: dict[str, Any]) -> Event:
 
 
 def to_read(declared: Event | Batch) -> Read:
-    """What an event or a batch of them is to the decoder."""
+    """An event or a batch of them, as the decoder takes it."""
     if isinstance(declared, Batch):
         return Read(declared.events, is_batch=True, element=_of_element)
     return Read(declared.content, declared, element=lambda message: Read(message, declared))

@@ -1,4 +1,4 @@
-"""What Kafka Connect and Debezium put around a row, and what schema registries put in front of bytes.
+"""Envelopes of Kafka Connect and Debezium around a row, and the prefixes of schema registries.
 
 Sources: Kafka Connect's JsonConverter (`schemas.enable`), Debezium 3 (change event value, MongoDB's `after`, the
 `__deleted` and `__op` fields of ExtractNewRecordState), Confluent's wire format, AWS Glue's and Apicurio's serializers.
@@ -25,7 +25,7 @@ _OPERATIONS = frozenset((_CREATED, _READ, _UPDATED, _DELETED, "t", "m"))
 
 
 def is_framed(value: bytes, headers: Headers) -> bool:
-    """Whether a schema registry's id stands in front of the value, or in a header and the value is no JSON object."""
+    """True if a schema registry's id is in front of the value, or in a header and the value is no JSON object."""
     first = value[:1]
     if first == b"\x00":
         # A zero in every other byte is UTF-16, no id.
@@ -57,7 +57,7 @@ def opened(document: dict[str, Any], input: InputSettings) -> list[Any]:
 
 
 def payload_of(document: dict[str, Any]) -> Any:
-    """What a Connect envelope holds; None of another document."""
+    """The payload of a Connect envelope; None for another document."""
     return document["payload"] if _is_connect(document) else None
 
 

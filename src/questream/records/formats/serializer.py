@@ -1,4 +1,4 @@
-"""What a record format promises that questions can be written in."""
+"""The protocol of a record format that questions can be written in."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def show_preview(
     """The page of operations that are not done yet: its form goes to `action` and asks for a reason.
 
     One alone is tried on `looked_at` of the last decisions: 0 where no question can move. `meaning` says what it is
-    for, `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows. The form sends the entity
+    for, `verb` is on its button; `is_final` asks whether it is meant, as no undo follows. The form sends the entity
     tags of what it is `about`, by the names of `tags_of`; with `changed` they were others when somebody wanted to do
     it, for the `reason` that the form has again.
     """

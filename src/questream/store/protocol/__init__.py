@@ -1,4 +1,4 @@
-"""What a store promises, as a small protocol for each kind of call. Both stores pass tests/contract/test_store.py."""
+"""The promises of a store, as a small protocol for each kind of call. Both stores pass tests/contract/test_store.py."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ __all__ = [
 class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCalls, NameCalls, Protocol):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
-    A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends
+    A namespace is in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends
     when the store's process does, or its memory: then `commit`, `merge`, `tail`, `ask_turns` and `ledger` raise
     RecoveryNeeded. A call that finds part of the memory gone (a key missing, cut short, of another type, older than
     seen) ends it.

@@ -16,7 +16,7 @@ class Clusters(Protocol):
         """One cluster, live, merged or lately retired, or None."""
 
     def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
-        """Those of the clusters that `cluster` knows, in this order."""
+        """The states of the clusters that `cluster` knows, in this order."""
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         """All live clusters."""

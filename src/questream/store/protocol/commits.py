@@ -32,7 +32,7 @@ Whose = Literal["own", "other", ""]
 
 @dataclass(frozen=True, slots=True)
 class ClusterUpdate:
-    """What a batch does to one cluster: `joins` questions join.
+    """The change of one cluster by a batch: `joins` questions join.
 
     `expected_members` is the centroid's member count that the batch was decided against, 0 for a cluster it opens.
     `vector_sum` (d,) and `members` are the centroid after it; a frozen centroid has None and its count unchanged.
@@ -161,7 +161,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What the log says after a seq: `changes` up to `seq`, or None where the log no longer reaches back so far."""
+    """The log after a seq: `changes` up to `seq`, or None where the log no longer reaches back so far."""
 
     seq: int
     changes: list[Change] | None
@@ -169,7 +169,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """How a cluster stands after a commit; its state without the vector and the features."""
+    """A cluster after a commit: its state without the vector and the features."""
 
     cluster_id: int
     size: int
@@ -190,7 +190,7 @@ class ClusterRow:
 
     @property
     def route(self) -> str | None:
-        """Where the cluster's questions go, where people said so."""
+        """The route of the cluster's questions, if people set one."""
         return self.ruling.route
 
     def ruled(self, ruling: Ruling) -> ClusterRow:
@@ -225,7 +225,7 @@ _ROW_FIELDS = tuple(one.name for one in fields(ClusterRow))
 class Committed:
     """All of the batch happened. `missed` is what others did between the proposal's seq and this commit.
 
-    What the commit put into the outbox stands at or before `outbox_position`.
+    The outbox entries of the commit are at or before `outbox_position`.
     """
 
     seq: int
@@ -248,7 +248,7 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class AskedTurn:
-    """A worker's question for a turn of `stretch` times TURN_SECONDS: it stands at `seq` of a store epoch.
+    """A worker's request for a turn of `stretch` times TURN_SECONDS; its mirror is at `seq` of a store epoch.
 
     `token` is a text without spaces.
     """
@@ -294,7 +294,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class AppliedMerge:
-    """A merge that happened, with the survivor's standing after it and the loser's at its end."""
+    """A merge that happened, with the survivor's row after it and the loser's last one."""
 
     merge: Merge
     survivor: ClusterRow
@@ -303,10 +303,10 @@ class AppliedMerge:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Those of the proposed merges that happened; a merge whose clusters had moved did not.
+    """The proposed merges that happened; a merge whose clusters had moved did not.
 
     `apart` are those that did not because both clusters are named and their labels or routes differ. What the merges
-    put into the outbox stands at or before `outbox_position`.
+    put into the outbox is at or before `outbox_position`.
     """
 
     seq: int
@@ -321,7 +321,7 @@ CommitReply = Committed | Stale | Replayed | StoreError
 
 @dataclass(frozen=True, slots=True)
 class LogLength:
-    """How many changes the log of a namespace has, the bytes that each takes there about, and the seq it stands at."""
+    """The number of changes in the log of a namespace, the approximate bytes of each, and the seq of its head."""
 
     entries: int
     entry_bytes: int
@@ -335,10 +335,10 @@ class Commits(Protocol):
         """A fresh mirror of all live clusters; `Mirror.store_epoch` is empty where the namespace is not recovered."""
 
     def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
-        """What changed after `seq`. Raises RecoveryNeeded if another store epoch stands."""
+        """The changes after `seq`. Raises RecoveryNeeded if the store epoch is another."""
 
     def log_lengths(self, namespaces: Sequence[str]) -> dict[str, LogLength]:
-        """How long the logs are, of the namespaces that are there and that this login may read."""
+        """The lengths of the logs of the namespaces that exist and that this login may read."""
 
     def trim_logs(self, entries: Mapping[str, int]) -> None:
         """Let the log of each namespace keep so many of its newest changes at the most.
@@ -367,8 +367,8 @@ class Commits(Protocol):
         """Apply a micro-batch, of each namespace all of it or nothing, in one round trip.
 
         Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
-        What a namespace fails with is its reply, and stops no other: RecoveryNeeded if another store epoch than the
-        proposal's stands. Raises StoreUnavailable where none is answered.
+        The error of a namespace is its reply, and stops no other: RecoveryNeeded if the store epoch is not the
+        proposal's. Raises StoreUnavailable where none is answered.
         """
 
     def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:

@@ -12,7 +12,7 @@ ENDED_KEPT = 1000
 
 
 class LevelsMark(NamedTuple):
-    """How far a namespace and its levels are: the levels' `version` and `opened` as in StoredLevels, and by now the
+    """The state of a namespace and its levels: the levels' `version` and `opened` as in StoredLevels, and by now the
     numbers of clusters that were opened (`opened_now`) and that live (`live`). `published` is the last version that
     the cluster topic has, 0 for none. They are not `heeding` what people decided of them where another release found
     them, or a recovery put them back. They are `by_rules` where they were found by the resolutions that people set for
@@ -38,7 +38,7 @@ class LevelCalls(Protocol):
         """
 
     def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
-        """How far each namespace and its levels are, asked at once; those are left out that are not there."""
+        """The marks of each namespace and its levels, in one round trip, without namespaces that do not exist."""
 
     def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
         """Whether the holder is the one to find the levels anew, for so many seconds from now; 0 lets it go.
@@ -49,15 +49,15 @@ class LevelCalls(Protocol):
         """
 
     def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels, ruled: str = "") -> bool:
-        """Put the levels in the place of their `version`, whole; False where another version stands.
+        """Put the levels in the place of their `version`, whole; False where another version is current.
 
         `ruled` is the `level_rules_text` of the namespace that they were found by.
 
-        Raises RecoveryNeeded if another store epoch stands.
+        Raises RecoveryNeeded if the store epoch is another.
         """
 
     def confirm_levels(self, namespace: str, version: int) -> None:
-        """The levels of this version are published; nothing where another stands by now."""
+        """The levels of this version are published; nothing where another is current by now."""
 
     def restore_levels(self, namespace: str, token: str, levels: StoredLevels, published: int | None = None) -> bool:
         """Put levels back under the token of a recovery, with their version; what cannot be read goes.

@@ -36,5 +36,5 @@ class NameCalls(Protocol):
         """Write names in the place of former ones; None takes one away.
 
         False where `name_changes` is no longer `as_of`: the texts that they are made of may be erased. None is written.
-        Raises RecoveryNeeded if another store epoch stands.
+        Raises RecoveryNeeded if the store epoch is another.
         """

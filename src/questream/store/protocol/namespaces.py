@@ -17,7 +17,7 @@ StoreError = StoreUnavailable | StoreRefused | RecoveryNeeded
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a namespace is built with. Vectors of another model, revision or dimension cannot join its clusters.
+    """The config of a namespace. Vectors of another model, revision or dimension cannot join its clusters.
 
     `prepared_by` is the version of what its texts go through before they are embedded, '' for nothing.
     """
@@ -58,7 +58,7 @@ NO_TOPICS = StreamTopics()
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSizes:
-    """How much of a namespace the store holds.
+    """The sizes of a namespace in the store.
 
     `clusters` live, of which `singletons` have one question; `aliases` are ids that were merged away; `unpublished`
     states wait in the outbox; `log_changes` are kept of the log, and `ledgers` has the commits by topic and partition.
@@ -73,7 +73,7 @@ class NamespaceSizes:
 
 
 class Namespaces(Protocol):
-    """Which namespaces there are, and what each is built with."""
+    """The namespaces, and the config of each."""
 
     def ping(self) -> None:
         """Raises StoreUnavailable if the store does not answer."""
@@ -96,7 +96,7 @@ class Namespaces(Protocol):
         """The topics of the stream that the namespace belongs to."""
 
     def prepared_by(self, namespace: str) -> str | None:
-        """What prepared the first texts of the namespace, None where that is not known."""
+        """The preparation of the first texts of the namespace, None where that is not known."""
 
     def namespaces(self) -> list[str]:
         """The names of all namespaces."""
@@ -105,10 +105,10 @@ class Namespaces(Protocol):
         """The namespace as a whole, or None if it was never opened."""
 
     def rules(self, namespace: str) -> NamespaceRules:
-        """What people set for the namespace."""
+        """The rules that people set for the namespace."""
 
     def sizes(self, namespace: str) -> NamespaceSizes:
-        """How much the store holds of the namespace; zeros of one that was never opened."""
+        """The sizes of the namespace; zeros for one that was never opened."""
 
     def store_epoch(self, namespace: str) -> str | None:
-        """The store epoch that the namespace stands in, or None where it has to be recovered first."""
+        """The current store epoch of the namespace, or None where it has to be recovered first."""

@@ -12,9 +12,9 @@ from questream.store.protocol.namespaces import StoreError
 
 @dataclass(frozen=True, slots=True)
 class OutboxPosition:
-    """Where the outbox of a namespace stands: a confirmation takes out only entries from before it.
+    """A position in the outbox of a namespace: a confirmation takes out only entries from before it.
 
-    It holds for the store epoch that stands. `count` is how often a cluster was found outdated in the cluster topic,
+    It holds for the current store epoch. `count` is how often a cluster was found outdated in the cluster topic,
     `server_time_ms` the store's time since the epoch.
     """
 
@@ -45,7 +45,7 @@ Unconfirmed = list[tuple[Confirmation, StoreError]]
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Where the outboxes of namespaces stand, None for one that has to be recovered; and what was not confirmed."""
+    """The outbox positions of namespaces, None for one that has to be recovered; and the refused confirmations."""
 
     positions: dict[str, OutboxPosition | None]
     unconfirmed: Unconfirmed
@@ -67,7 +67,7 @@ class Waiting:
 
 
 class Outbox(Protocol):
-    """What is still to be published, and what has been."""
+    """The calls about states that wait for their publication, and about its confirmation."""
 
     def verify_before_commit(
         self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
@@ -82,7 +82,7 @@ class Outbox(Protocol):
         """
 
     def outbox_position(self, namespace: str) -> OutboxPosition:
-        """Where the outbox stands now, for a confirmation."""
+        """The present outbox position, for a confirmation."""
 
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
@@ -96,9 +96,9 @@ class Outbox(Protocol):
         """
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
-        """What was published leaves the outbox, in one round trip; returns what a namespace did not take.
+        """Remove published states from the outbox, in one round trip; returns the confirmations that were refused.
 
         A cluster that has moved on since stays to be published: two workers may publish it in either order; so does one
-        that `verify_before_commit` has put there after the position. Nothing happens where another store epoch stands
+        that `verify_before_commit` has put there after the position. Nothing happens where the store epoch is another
         than at the position. It may be said twice, and may be lost: what stays is published again.
         """

@@ -30,13 +30,13 @@ class Mended:
 
 
 class Recovery(Protocol):
-    """What a recovery asks of the store, from `begin_recovery` to `recover`."""
+    """The calls of a recovery, from `begin_recovery` to `recover`."""
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
         """The revisions of those clusters that the store knows and that stand whole, recovered or not."""
 
     def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:
-        """How long ago a worker of one of these last noted that it runs, by the store's clock.
+        """The seconds since a worker of one of these last noted that it runs, by the store's clock.
 
         None where none has, or where this login may not read all of them.
         """
@@ -52,7 +52,7 @@ class Recovery(Protocol):
         """The heads of the partitions' ledgers, recovered or not; -1 where nothing was decided."""
 
     def in_flight(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, InFlight]:
-        """What these clusters count that may not be published, recovered or not; those that count none are left out."""
+        """The unpublished counts of these clusters, recovered or not; clusters without any are left out."""
 
     def begin_recovery(self, namespace: str) -> str:
         """A token of the memory that the namespace has now; ask for it before the cluster topic is read.
@@ -70,7 +70,7 @@ class Recovery(Protocol):
     def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
         """End the store epoch and let nobody but the holder of the token recover the namespace, for so long at most.
 
-        `restore` and `recover` take the token; to recover it as it stands lets it go. None if another epoch stands.
+        `restore` and `recover` take the token; recovering it unchanged ends the hold. None if the epoch is another.
         """
 
     def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
@@ -99,7 +99,7 @@ class Recovery(Protocol):
         heads: Mapping[tuple[str, int], int],
         unpublished: Iterable[int] = (),
     ) -> None:
-        """Begin a new store epoch, unless one stands or the memory of that token is gone: decisions may be made.
+        """Begin a new store epoch, unless there is one or the memory of that token is gone: decisions may be made.
 
         `whole` is the namespace as it was published, which the store may be behind: in what it has counted, or by
         whole generations, each with a model of its own. Offsets up to the `heads` of partitions count as decided.

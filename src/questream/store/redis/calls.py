@@ -1,4 +1,4 @@
-"""What calls of every kind share: the client, the scripts, and what a call does that finds memory lost."""
+"""The common parts of all calls: the client, the scripts, and the reaction of a call that finds memory lost."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class RedisCalls:
 
     @contextmanager
     def remembering(self, namespace: str) -> Iterator[None]:
-        """Where memory is found to be lost, the store epoch ends, so that the namespace is recovered."""
+        """End the store epoch where memory is found to be lost, so that the namespace is recovered."""
         try:
             with translated():
                 yield
@@ -141,7 +141,7 @@ class RedisCalls:
         return True
 
     def _failing_alone(self, namespace: str, read: Callable[[], T]) -> T | StoreError:
-        """What a reply of a round trip means; its error, which concerns no other namespace."""
+        """The answer in a reply of a round trip, or its error, which concerns no other namespace."""
         try:
             with self.remembering(namespace):
                 return read()

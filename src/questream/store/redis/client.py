@@ -67,7 +67,7 @@ _FIXED_IN_URL = _FIXED.keys() - {"db", "password"}
 
 
 def describe_connection_error(error: Exception) -> str:
-    """Why Redis did not answer, in words. The client's own texts are dropped: they can quote a command and its data."""
+    """The reason why Redis did not answer, in words. The client's texts are dropped: they can quote data."""
     at: BaseException | None = error
     while at is not None:
         # What the system says of a connection: refused, unknown host, no route.
@@ -102,7 +102,7 @@ def connect_redis(settings: RedisSettings) -> Any:
 
 
 def place_of(settings: RedisSettings) -> str:
-    """Where the settings lead to, in words and without a secret: server and database, Sentinel's service, cluster."""
+    """The address in the settings, in words and without a secret: server and database, Sentinel's service, cluster."""
     from_url = _parsed(settings.url.get_secret_value())
     database = from_url.get("db", 0)
     match settings.mode:

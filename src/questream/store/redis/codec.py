@@ -41,7 +41,7 @@ SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """What Redis holds in another form than questream writes is lost: it raises LostMemory."""
+    """Raises LostMemory for a value in another form than questream writes."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
@@ -134,7 +134,7 @@ _UNRULED_FIELDS = (None,) * 5
 
 
 def _representatives(raw: bytes | None, ruling: Ruling) -> tuple[str | None, str | None]:
-    """What stands for a cluster, and what would if people had not chosen that."""
+    """The representative of a cluster, and its own one if people have chosen another."""
     chosen = ruling.represented_by
     return (_text(raw), None) if chosen is None else (chosen.text, _text(raw))
 
@@ -229,7 +229,7 @@ def parse_outbox_position(store_epoch: bytes, count: int, server_time_ms: int) -
 
 
 def partition_name(topic: str, partition: int) -> str:
-    """How a partition is called within a value: a topic's name has no slash."""
+    """The name of a partition within a value: a topic's name has no slash."""
     return f"{topic}/{partition}"
 
 
@@ -240,7 +240,7 @@ def parse_partition(name: bytes) -> tuple[str, int]:
 
 
 def parse_noted_settings(noted: bytes | None) -> list[tuple[str, int, bytes]]:
-    """What `note_settings.lua` wrote: worker, time in ms and settings, the latest first; none where it is damaged."""
+    """The notes of `note_settings.lua`: worker, time in ms and settings, the latest first; none where damaged."""
     try:
         notes = [(str(one[1]), int(one[0]), str(one[2]).encode()) for one in orjson.loads(noted or b"{}").values()]
     except (ValueError, TypeError, AttributeError, LookupError):

@@ -262,7 +262,7 @@ def _parsed_turn(reply: Any) -> Turn:
 
 
 def _joins(batch: PartitionBatch, slots: Mapping[int, int]) -> list[tuple[int, list[int]]]:
-    """Which offsets joined each of the touches, by their slots."""
+    """The offsets that joined each of the touches, by their slots."""
     joins: dict[int, list[int]] = {}
     for row in batch.rows:
         if row.cluster_id is None:

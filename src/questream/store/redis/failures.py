@@ -1,4 +1,4 @@
-"""What an error of the client for Redis means."""
+"""The meaning of errors of the client for Redis."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ KINDS = (
         "model revision dimension similarity linkage threshold layout input_topic cluster_topic prepared_by:"
         " what it is built with; seq: the log's head; next: the next cluster's number; mean_questions"
         " mean_sum: the stream's mean; live live_seq: the index's size at that seq; generation: moves to"
-        " another model; incarnation: the store epoch that stands; levels_epoch: the last that a release which knows"
+        " another model; incarnation: the current store epoch; levels_epoch: the last that a release which knows"
         " levels began; settling: the token of a recovery;"
         " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
         " verify_before_commit.lua; line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
@@ -204,5 +204,5 @@ class Keys:
         return self.named(namespace, f"ledger:{topic}:{partition}")
 
     def named(self, namespace: str, name: str) -> str:
-        """A key, or a pattern of keys, by what stands after its namespace: for those who look at all of them."""
+        """A key, or a pattern of keys, by its part after the namespace, for callers that need all of a kind."""
         return f"{self._prefix}:{{{namespace}}}:{name}"

@@ -36,7 +36,7 @@ class MirrorLoad:
         self._part = _FIRST_PART
 
     def fill(self, mirror: Mirror, cluster_ids: Sequence[int]) -> bool:
-        """Read these clusters into a mirror that stands at a seq, and bring it up to where the log stands.
+        """Read these clusters into a mirror at a seq, and bring it up to the head of the log.
 
         What changes meanwhile is in the log and is applied again, state by state. False where the log was trimmed
         before a part was read: then clusters may have come and gone unseen.

@@ -1,4 +1,4 @@
-"""How long the logs of all namespaces are in Redis, and what makes them shorter."""
+"""The lengths of the logs of all namespaces in Redis, and their trimming."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def _texts(ruling: Ruling) -> tuple[str, str, str, str]:
 
 
 def _chosen(proposed: ProposedOperation, cluster_id: int) -> tuple[str, str]:
-    """What stands for a cluster before and after."""
+    """The representatives of clusters before and after."""
     before, after = proposed.before[cluster_id], proposed.after[cluster_id]
     return represented_text(before.represented_by), represented_text(after.represented_by)
 

@@ -1,4 +1,4 @@
-"""What a Redis user must be allowed, asked before the first script that needs it, and the words for what is missing."""
+"""The rights that a Redis user needs, checked before the first script, and the words for missing ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def concerns_key(text: str) -> bool:
 
 
 def denial(text: str) -> Problem:
-    """What Redis denies, made of its error's text: that names commands and says whether it was a key, and no data."""
+    """The right that Redis denies, by its error's text, which names commands or a key's right, and no data."""
     named = _NAMED.search(text)
     if named:
         return Problem(f"Redis denies this user {named[1].upper()}", _grant([named[1]]))

@@ -11,7 +11,7 @@ from typing import Any
 from questream.store.redis.rights import commands_of
 
 _FOLDER = resources.files("questream.store.redis") / "lua"
-# The first stands before every script, the second before all but those that a user may call who only reads.
+# The first is in front of every script, the second of all but those that a user with read rights alone may call.
 _PRELUDE, _WRITING = "prelude", "writing"
 _READING = ("store_epoch", "tail")
 # Asked of Redis before the others may be called, so without a prelude: see `Rights`.
@@ -22,7 +22,7 @@ class Scripts:
     """Every file of `lua/` as a script of this client, by its name: `scripts["commit"](keys=..., args=...)`."""
 
     def __init__(self, client: Any) -> None:
-        sources = _read(_FOLDER)  # type: ignore[arg-type] # what stands for a folder has the hash of its path
+        sources = _read(_FOLDER)  # type: ignore[arg-type] # the folder object has the hash of its path
         self._scripts = {name: client.register_script(text) for name, text in sources.whole.items()}
         self.reading, self.writing = sources.reading, sources.writing
 

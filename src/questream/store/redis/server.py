@@ -1,4 +1,4 @@
-"""What a Redis says of itself, whatever it holds: version, memory, settings, clock."""
+"""The properties of a Redis server, whatever it holds: version, memory, settings, clock."""
 
 from __future__ import annotations
 

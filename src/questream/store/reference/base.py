@@ -1,4 +1,4 @@
-"""What every part of the store in memory is built on: the namespaces, and one lock for all of them."""
+"""The base of every part of the store in memory: the namespaces, and one lock for all of them."""
 
 from __future__ import annotations
 

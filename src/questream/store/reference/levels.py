@@ -73,7 +73,7 @@ class MemoryLevels(MemoryBase):
             return True
 
 
-def _with_later_names(levels: StoredLevels, standing: StoredLevels) -> StoredLevels:
-    if levels.operation >= standing.operation:
+def _with_later_names(levels: StoredLevels, current: StoredLevels) -> StoredLevels:
+    if levels.operation >= current.operation:
         return levels
-    return replace(levels, named=standing.named, operation=standing.operation)
+    return replace(levels, named=current.named, operation=current.operation)

@@ -15,7 +15,7 @@ from questream.store.reference.state import Cluster, Namespace
 
 
 class MemoryMerging(MemoryBase):
-    """How two clusters become one."""
+    """Merges of two clusters."""
 
     def _merge_by_operation(self, state: Namespace, merge: Merge, ruling: Ruling) -> list[Change]:
         """Merge two clusters whose rulings the operation has set; returns its changes for the log."""
@@ -86,13 +86,13 @@ def united_kept(known: str, later: str) -> str:
 
 
 def absorbing(kept: InFlight, loser: int, lost: InFlight) -> InFlight:
-    """What is in flight of a cluster that has absorbed another."""
+    """The questions in flight of a cluster that has absorbed another."""
     joins = {at: kept.joins.get(at, ()) + lost.joins.get(at, ()) for at in {**kept.joins, **lost.joins}}
     return InFlight(joins, (loser, *kept.absorbed, *lost.absorbed))
 
 
 def merged_changes(merge: Merge, survivor: ClusterRow) -> list[Change]:
-    """What the log says of a merge."""
+    """The log entries of a merge."""
     return [
         ClusterRemoved(merge.loser),
         ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, survivor.ruling.exemplars or None),

@@ -1,4 +1,4 @@
-"""What a merge made one, made two again."""
+"""The undo of a merge: one cluster becomes two again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def part_again(state: Namespace, part: Part) -> list[Change]:
 
 
 def _parted(now: InFlight, returned: int, was: InFlight) -> tuple[InFlight, InFlight]:
-    """What is in flight of a survivor and of the cluster that parts from it, which had `was` when it was absorbed."""
+    """The questions in flight of a survivor and of the cluster that leaves it, which had `was` when it was absorbed."""
     own = {at: set(offsets) for at, offsets in was.joins.items()}
     left = {at: tuple(o for o in offsets if o not in own.get(at, ())) for at, offsets in now.joins.items()}
     back = {at: tuple(o for o in offsets if o in own.get(at, ())) for at, offsets in now.joins.items()}

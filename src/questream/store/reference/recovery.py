@@ -28,7 +28,7 @@ class MemoryRecovery(MemoryBase):
             if state.store_epoch is not None or state.recovery_token != token:
                 return Mended()
             mended = Mended()
-            # A stub that is confirmed stands in no index and no outbox.
+            # A stub that is confirmed is in no index and no outbox.
             named = {i for i, one in state.clusters.items() if not one.retired}
             for i in {*cluster_ids, *named, *state.outbox} & state.clusters.keys():
                 cluster = state.clusters[i]

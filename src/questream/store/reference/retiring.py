@@ -12,7 +12,7 @@ from questream.store.retention import Due, Index, Retention, Retired, due_by_age
 
 
 class MemoryRetirement(MemoryBase):
-    """How clusters leave the index, by age and for room."""
+    """Retirement of clusters, by age and for room."""
 
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         with self._lock:

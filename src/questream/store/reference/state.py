@@ -1,4 +1,4 @@
-"""What the store in memory keeps of a namespace, and what can be read from it."""
+"""The state of a namespace in the store in memory, and its queries."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Turns:
         return next(iter(self.deadlines), None)
 
     def drop_late(self, now: float) -> None:
-        """Who is late has died, or asks again."""
+        """Drop requests that are late: their worker has died, or asks again."""
         first = self.first
         self.deadlines = {token: deadline for token, deadline in self.deadlines.items() if deadline > now}
         self.begun = self.begun and self.first == first
@@ -127,7 +127,7 @@ class Namespace:
 
 
 def failing_alone(call: Callable[[], T]) -> T | StoreError:
-    """What a namespace's part of a call gives: the error of one hides no other's answer."""
+    """The answer of a namespace's part of a call: the error of one hides no other's answer."""
     try:
         return call()
     except (StoreRefused, RecoveryNeeded) as error:
@@ -154,12 +154,12 @@ def revision_of(state: Namespace, cluster_id: int) -> int | None:
 
 
 def entry_count(state: Namespace) -> int:
-    """How long the log is, in changes."""
+    """The length of the log, in changes."""
     return sum(len(changes) for _, changes in state.log)
 
 
 def tail_of(state: Namespace, seq: int) -> Tail:
-    """What the log says after `seq`; None where it no longer reaches back to it."""
+    """The changes in the log after `seq`; None where it no longer reaches back to it."""
     if seq == state.seq:
         return Tail(seq, [])
     entries = [(at, changes) for at, changes in state.log if at > seq]

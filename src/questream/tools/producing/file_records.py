@@ -60,7 +60,7 @@ class Columns:
 
 
 class FileRecord(NamedTuple):
-    """A record to send, and the line that it stands in; without a timestamp it gets that of its sending."""
+    """A record to send, and its line; without a timestamp it gets that of its sending."""
 
     line: int
     record: QuestionRecord

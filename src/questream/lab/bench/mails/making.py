@@ -63,7 +63,7 @@ def _mail(question: str, wording: Wording, random: Random) -> str:
     def said(those: Sequence[str], of_hundred: int = 100) -> list[str]:
         return [random.choice(those).format_map(known)] if _happens(random, of_hundred) else []
 
-    # What is no sentence stands on a line of its own.
+    # A text that is no sentence is on a line of its own.
     above = [one + "\n" * (one[-1] not in ".)") for one in said(wording.references, _REFERENCE)]
     sentences = [*said(wording.courtesies, _COURTESY), *above, question, *said(wording.answers, _ANSWER)]
     between = " " if _happens(random, _ONE_PARAGRAPH) else "\n\n" if _happens(random, _BLANK_LINES) else "\n"

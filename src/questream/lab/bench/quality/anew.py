@@ -52,5 +52,5 @@ def published_anew(clusterings: Sequence[Labels]) -> Clustering:
         ids = after_former(clusters, np.pad(ids, (0, new)), np.ones(len(clusters)), fresh)
         fresh = max(fresh, int(ids.max()) + 1)
         published = np.concatenate([published, ids[len(ids) - new :]])
-    # 0 stands for no former cluster meanwhile.
+    # 0 means no former cluster meanwhile.
     return Clustering(published - 1, ids - 1)

@@ -122,7 +122,7 @@ def _distances(stream: Stream) -> NDArray[np.float64]:
 
 
 def _hdbscan(distances: NDArray[np.float64], selection: _Selection) -> Clustering:
-    """Noise stands alone."""
+    """Each point of noise is a cluster of its own."""
     from sklearn.cluster import HDBSCAN
 
     model = HDBSCAN(
@@ -136,7 +136,7 @@ def _hdbscan(distances: NDArray[np.float64], selection: _Selection) -> Clusterin
 
 
 def _communities(stream: Stream, cosine: float) -> Clustering:
-    """What is in no community stands alone."""
+    """A question in no community is a cluster of its own."""
     from sentence_transformers.util import community_detection
 
     labels = np.full(len(stream), -1)

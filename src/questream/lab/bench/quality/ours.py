@@ -44,7 +44,7 @@ def our_methods(granularity: Granularity) -> list[Method]:
 
 
 def _levels() -> list[Method]:
-    """What stands above the clusters of the default threshold, by default and as `questream calibrate` proposes."""
+    """The levels above the clusters of the default threshold, by default and as `questream calibrate` proposes."""
     threshold = GRANULARITY_THRESHOLDS["question"]
     return [
         *(Method(level_method(name), [threshold], partial(_of_level, name=name)) for name in LEVEL_NAMES),

@@ -9,7 +9,7 @@
 --               touches: [[id, joins, expected members, members, seen_at, features or false where these stay,
 --                          references to questions that joined or '': clustering/kept_members.py] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
--- Replies: error RECOVERY_NEEDED              the mirror's store epoch is not the one that stands
+-- Replies: error RECOVERY_NEEDED              the mirror's store epoch is not the current one
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log says why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
@@ -171,8 +171,8 @@ close_log(log, meta_key, idle_key, batch.log_entries)
 for p, partition in ipairs(partitions) do
   local key, clusters, prune_below = ledger_key(p), {}, partition[4]
   for _, join in ipairs(partition[5]) do
-    local id, standing = unpack(recorded[join[1]])
-    clusters[id] = standing
+    local id, row = unpack(recorded[join[1]])
+    clusters[id] = row
   end
   redis.call('RPUSH', key, entry_prefix(p) .. cjson.encode(clusters) .. '}')
   while redis.call('LLEN', key) > 1 do

@@ -2,7 +2,7 @@
 -- token the indexes are made to agree with the clusters that do; without one nothing is written.
 -- KEYS: 1 meta, 2 idle, 3 singletons, 4 aliases, then N clusters
 -- ARGV: 1 token of the memory that is compared, or '', 2 dimension, then N ids
--- Replies: {the revision of one that stands whole, -1 - the last known revision of one that does not, false where there
+-- Replies: {the revision of one that is whole, -1 - the last known revision of one that does not, false where there
 --           is none} * N; or false if somebody else has recovered the namespace, or its memory is another by now
 local meta_key, idle_key, singletons_key, aliases_key = unpack(KEYS, 1, 4)
 local token, sum_bytes = ARGV[1], 4 * tonumber(ARGV[2])

@@ -13,10 +13,10 @@
 --                         whether an operator merges them: pinned clusters too,
 --                         features of the survivor after it or false where these stay]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
---           {false where refused, else {survivor standing, loser standing, survivor id, loser id}} * N,
+--           {false where refused, else {survivor row, loser row, survivor id, loser id}} * N,
 --           {the merge, from 1, survivor id, loser id} of each that was refused because of what people decided},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
---          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled,
+--          a row is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled,
 --                        exemplars, kept, represented}
 local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
 local singletons_key, aliases_key, remains_key = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]

@@ -1,4 +1,4 @@
--- What stands before every script.
+-- The prelude of every script.
 -- The process of Redis that this runs in, and since when it is master: both change where memory can have been lost, the
 -- first with a restart, the second with a failover. Two INFOs cost about 20 us each.
 local function this_process()
@@ -76,7 +76,7 @@ local function rules_operation(text) return tonumber(string.match(text or '', '^
 -- where it cannot be read.
 local function named_by(text) return tonumber(string.match(text or '', '^(%d+) ') or (text or '') == '' and 0 or nil) end
 
--- The revision that a cluster stands at, as text, or false where it is gone; for id 0 the namespace's: its mean's question
+-- The current revision of a cluster, as text, or false where it is gone; for id 0 the namespace's: its mean's question
 -- count + its next cluster's number + the operation that set its rules, false where these are damaged.
 local function revision_of(id, meta_key, cluster_key)
   if id ~= '0' then return redis.call('HGET', cluster_key, 'revision') end
@@ -91,7 +91,7 @@ local function log_damage(meta, log_key)
   if redis.call('XRANGE', log_key, ahead .. '-0', '+', 'COUNT', 1)[1] then return 'the log is ahead of its number' end
 end
 
--- The entries of the log after `since`, where the namespace stands at `seq`; false where they were trimmed.
+-- The entries of the log after `since`, of a namespace at `seq`; false where they were trimmed.
 local function changes_after(log_key, since, seq)
   if since == seq then return {} end
   local first = as_text(since + 1)

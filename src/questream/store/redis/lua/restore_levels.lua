@@ -5,8 +5,8 @@
 -- Replies: 1, or 0 where later ones stand or the recovery is another's
 local meta_key, levels_key, token, version, opened, levels, named, published = KEYS[1], KEYS[2], unpack(ARGV)
 if current_store_epoch(meta_key) or current(meta_key, 'settling') ~= token then return 0 end
-local standing = redis.call('HGET', levels_key, 'version')
-if is_number(standing) and tonumber(standing) > tonumber(version) then return 0 end
+local stored_version = redis.call('HGET', levels_key, 'version')
+if is_number(stored_version) and tonumber(stored_version) > tonumber(version) then return 0 end
 redis.call('HSET', levels_key, 'version', version, 'published', published, 'opened', opened, 'levels', levels)
 put_names(levels_key, named)
 -- Another release may have found them.

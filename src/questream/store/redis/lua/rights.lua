@@ -1,7 +1,7 @@
 -- Which of the commands that scripts call this user may not run. A right that is missing in the middle of a script would
 -- leave half of a commit behind: Redis undoes nothing.
 -- KEYS: 1 a key that does not exist; it is there for the length of this script
--- ARGV: names of commands, each of which stands below; tried in the order below
+-- ARGV: names of commands, each of which is below; tried in the order below
 -- Replies: {name, ...} of those that are denied; an error where Redis takes no writes now
 local TRIED = {
   {'TIME'}, {'INFO', 'server'},

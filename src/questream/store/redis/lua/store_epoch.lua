@@ -1,4 +1,4 @@
--- Which store epoch a namespace stands in. Of its own: who only reads has no right to what other scripts call.
+-- The current store epoch of a namespace. A script of its own: readers have no right to the calls of other scripts.
 -- KEYS: 1 meta
 -- Replies: the store epoch, or false where the namespace has to be recovered first
 local meta_key = KEYS[1]

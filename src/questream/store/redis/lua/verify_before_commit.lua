@@ -3,7 +3,7 @@
 -- sent after this call takes it out of the outbox again: a count of the namespace, and not the clock, has that order.
 -- KEYS: 1 meta, 2 outbox, then N clusters
 -- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
--- Replies: {store epoch that stands, outbox count, ms} as outbox_position.lua, or false where the namespace has to be
+-- Replies: {current store epoch, outbox count, ms} as outbox_position.lua, or false where the namespace has to be
 --          recovered first
 local meta_key, outbox_key = KEYS[1], KEYS[2]
 local now_ms = time_ms()

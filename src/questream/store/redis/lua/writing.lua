@@ -1,4 +1,4 @@
--- What stands, after prelude.lua, before every script that does more than look up one thing.
+-- The second prelude, after prelude.lua, of every script that does more than look up one thing.
 -- The time of the store, in ms since the epoch.
 local function time_ms()
   local now = redis.call('TIME')
@@ -108,7 +108,7 @@ local function raise_operation_count(meta_key, number)
   if number > count then redis.call('HSET', meta_key, 'operation_count', as_text(number)) end
 end
 
--- The fields that `is_whole` looks at, and those of the standing of a cluster that commits and merges reply with.
+-- The fields that `is_whole` looks at, and the fields of a cluster row, with which commits and merges reply.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
   'ruled', 'exemplars', 'kept', 'represented'}
@@ -192,7 +192,7 @@ local function count_live(meta_key, idle_key, seq)
   redis.call('HSET', meta_key, 'live', redis.call('ZCARD', idle_key), 'live_seq', as_text(seq))
 end
 
--- The log of a namespace that stands at `seq`: all that one script appends has the seq after it.
+-- The log of a namespace whose head is `seq`: all that one script appends has the seq after it.
 local function open_log(log_key, seq)
   local log = {key = log_key, seq = seq, entries = 0}
   function log.append(...)
@@ -203,7 +203,7 @@ local function open_log(log_key, seq)
   return log
 end
 
--- What was appended counts: the namespace stands at its seq. The log keeps about `most_entries`.
+-- Make the appended entries current: their seq is the namespace's. The log keeps about `most_entries`.
 local function close_log(log, meta_key, idle_key, most_entries)
   if log.entries == 0 then return end
   redis.call('HSET', meta_key, 'seq', as_text(log.seq))
