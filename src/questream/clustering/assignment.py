@@ -231,7 +231,7 @@ class BatchAssigner:
         return self._rules.close(self._mirror.thresholds.get(cluster_id))
 
     def _touched(self, row: int, ids: Ids, touched: dict[int, Touched]) -> Touched:
-        """What the batch does to the cluster of a row: one that is there, or the next to be opened."""
+        """The change of the cluster of a row by the batch: an existing one, or the next to be opened."""
         cluster = touched.get(row)
         if cluster is None:
             rows = self._contenders.rows
@@ -277,7 +277,7 @@ def _score_row(
 
 
 def _choice(found: Found, cluster: Touched | None) -> Choice:
-    """What a question got that has just joined the cluster, if any."""
+    """The choice of a question that has just joined the cluster, if any."""
     rest = found.runner_up, found.checked_by, found.reason
     if cluster is None:
         return Choice(None, found.similarity, False, 0, *rest)

@@ -1,4 +1,4 @@
-"""What a micro-batch is assigned: a choice for each question, and what the choices do to the clusters."""
+"""The assignment of a micro-batch: a choice for each question, and the changes of the clusters by them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from questream.domain import CheckedBy, RunnerUp
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
+    """The choice for one question. `rank` counts the batch's questions in the same cluster, from 1.
 
     For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough. A
     question without a cluster has rank 0; the runner-up is the nearest cluster, if there is any, and `similarity` that
@@ -54,7 +54,7 @@ class Call(NamedTuple):
 
 
 def strongest(looks: Iterable[CheckedBy | None]) -> CheckedBy | None:
-    """What a choice that took several looks was checked by: the judge, where it was asked at all."""
+    """The check of a choice that took several looks: the judge, where it was asked at all."""
     return max((look for look in looks if look), key=("features", "judge").index, default=None)
 
 

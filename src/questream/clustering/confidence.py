@@ -1,4 +1,4 @@
-"""How likely a person puts a question into the cluster that it joins, by its similarity: Platt scaling (Platt 1999)."""
+"""The probability that a person agrees with a join, by its similarity: Platt scaling (Platt 1999)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Confidence:
         return round(1.0 / (1.0 + math.exp(-exponent)), _DIGITS)
 
     def __str__(self) -> str:
-        """What `parse` reads: `SLOPE INTERCEPT MODEL`."""
+        """The text that `parse` reads: `SLOPE INTERCEPT MODEL`."""
         return f"{self.slope:.9g} {self.intercept:.9g} {self.model}"
 
     @classmethod

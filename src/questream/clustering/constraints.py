@@ -1,4 +1,4 @@
-"""What people decided of questions binds those that come later: exemplars, vectors with a cluster that owns them.
+"""Exemplars bind later questions: they are vectors with a cluster that owns them.
 
 An exemplar is scored as a cluster of its own with one member would be, by the formula of `scores.py`. A question that
 is nearer to a `must` exemplar than to the members of its cluster has that score with the cluster. A question whose
@@ -53,7 +53,7 @@ class Constraints:
 
     @classmethod
     def of(cls, exemplars: Mapping[int, Iterable[Exemplar]], dimension: int) -> Constraints:
-        """Those of all clusters. One of another dimension is of another model, and binds nothing."""
+        """The exemplars of all clusters. One of another dimension is of another model, and binds nothing."""
         found = [
             (owner, exemplar)
             for kind in ("must", "cannot")

@@ -1,4 +1,4 @@
-"""Which clusters the questions of a batch may come near to, and the products of these alone with the questions.
+"""The clusters that the questions of a batch may come near to, and the products of these alone with the questions.
 
 The mirror is scored in blocks that stay in the cache. Of each question the best few are kept, and a floor: what is not
 kept scores no more than that. So the plan of a batch is made of ten clusters for each question, however many there are,

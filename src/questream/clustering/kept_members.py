@@ -51,7 +51,7 @@ class KeptMembers:
 
     @classmethod
     def of(cls, members: Sequence[KeptMember]) -> Self:
-        """Those of questions in the order in which they were decided."""
+        """The kept members of questions in the order of their decisions."""
         joined = [one for one in members if one.similarity is not None]
         return cls(
             tuple(reversed(members[-KEPT_OF_A_KIND:])),
@@ -69,7 +69,7 @@ class KeptMembers:
         return cls(newest, typical, doubtful)
 
     def joined_by(self, later: Self) -> Self:
-        """What a cluster keeps once `later` ones have joined it; of equally alike ones the earlier stay."""
+        """The kept members once `later` ones have joined; of equally similar ones the earlier stay."""
         return type(self)(
             _first((*later.newest, *self.newest)),
             _first(sorted((*self.typical, *later.typical), key=_descending)),
@@ -81,11 +81,11 @@ class KeptMembers:
         return list({one.place: one for one in (*self.newest, *self.typical, *self.doubtful)}.values())
 
     def only(self, places: Collection[Place]) -> Self:
-        """Those that stand at one of these places."""
+        """The members at one of these places."""
         return self.without([one.place for one in self.all() if one.place not in places])
 
     def without(self, places: Collection[Place]) -> Self:
-        """Those that stand at none of these places."""
+        """The members at none of these places."""
 
         def left(members: Iterable[KeptMember]) -> tuple[KeptMember, ...]:
             return tuple(one for one in members if one.place not in places)

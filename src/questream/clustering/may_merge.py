@@ -1,4 +1,4 @@
-"""Which clusters may merge with one that a question has just joined, by the scores that the question got anyway.
+"""The clusters that may merge with one that a question has just joined, by the scores that the question got anyway.
 
 The question q was scored against every cluster b before it joined a. With q', a' and b' the three as `scores.py`
 centres and scales them, |q'| = 1 and c = |b'|^2 the cohesion of b,
@@ -37,7 +37,7 @@ class MayMerge:
     unsure: Collection[int]
 
     def without(self, changes: Iterable[Change] | None) -> MayMerge | None:
-        """What is left of it where the log had these changes besides; None where that is nothing."""
+        """The part that still holds after these other changes of the log; None where nothing does."""
         if changes is None:
             return None
         moved = set(self.unsure)
@@ -48,7 +48,7 @@ class MayMerge:
         return MayMerge(self.with_cluster, moved)
 
     def renumbered(self, own: int, shift: int, moved: Collection[int]) -> MayMerge:
-        """What is left where others `moved` or opened clusters, and numbers from `own` on are larger by `shift`."""
+        """The part that holds after others `moved` or opened clusters; numbers from `own` on are larger by `shift`."""
 
         def numbered(ids: Ids) -> Ids:
             return np.where(ids >= own, ids + shift, ids)

@@ -1,4 +1,4 @@
-"""Which clusters have become one: those whose centroids moved, scored against all.
+"""Merges of clusters that have become one: clusters with moved centroids are scored against all.
 
 With adaptive linkage two near clusters stay two where one cluster of both would be a heap: looser than the threshold
 asks of two questions, and than the larger of the two is by itself. Each merge otherwise makes the leeway for the next.
@@ -72,7 +72,7 @@ def merged_naming(survivor: Naming, loser: Naming, dropped: Naming | None) -> Na
 
 
 def merged_ruling(survivor: Ruling, loser: Ruling, merge: Merge) -> Ruling | None:
-    """What binds the cluster that a merge makes; None where people's decisions forbid the merge."""
+    """The ruling of the cluster that a merge makes; None where rulings forbid the merge."""
     naming = merged_naming((survivor.label, survivor.route), (loser.label, loser.route), merge.dropped)
     is_pinned = not merge.by_operator and (survivor.pinned or loser.pinned)
     if naming is None or is_pinned or survivor.is_separate_from(loser):

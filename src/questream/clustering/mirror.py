@@ -117,7 +117,7 @@ class Mirror:
 
     @property
     def mean_questions(self) -> int:
-        """How many questions the mean has learned from."""
+        """The number of questions that the mean has learned from."""
         return self._mean.questions
 
     @property
@@ -135,11 +135,11 @@ class Mirror:
         return int(self._members[self.row_of[cluster_id]])
 
     def kept(self, cluster_id: int) -> bytes:
-        """What a second look compares with, packed; nothing of a cluster that keeps nothing."""
+        """The packed features of kept members, for the second look; empty for a cluster that keeps none."""
         return self._kept.get(cluster_id, b"")
 
     def exemplars(self, cluster_id: int) -> tuple[Exemplar, ...]:
-        """What people decided to belong to a cluster or not."""
+        """The exemplars of clusters."""
         return self._exemplars.get(cluster_id, ())
 
     @property

@@ -1,4 +1,4 @@
-"""Which pairs of clusters are near enough to merge, and would be no heap."""
+"""Pairs of clusters that are near enough to merge, and would be no heap."""
 
 from __future__ import annotations
 

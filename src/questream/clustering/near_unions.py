@@ -1,4 +1,4 @@
-"""Which clusters one that a merge makes may merge with, by those that the two it is made of come near to.
+"""The clusters that a merged cluster may merge with, by those that its two parts come near to.
 
 With a', c' and b' as `scores.py` centres and scales them, and u the cluster that a and c become,
 
@@ -50,7 +50,7 @@ class NearUnions:
         return not self._is_used or all(row in self._near for row in rows)
 
     def unite(self, survivor: int, loser: int) -> Rows | None:
-        """Those that what two rows become may merge with; None where that is any."""
+        """The rows that the union of two rows may merge with; None for all."""
         if not self._is_used:
             return None
         one, other = self._near[survivor], self._near.pop(loser)

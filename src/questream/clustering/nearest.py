@@ -45,7 +45,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where a question would go: `cluster` None for a new one. The rest is as in a `Choice`."""
+    """The dry run of an assignment: `cluster` is None for a new one. The rest is as in a `Choice`."""
 
     cluster: Neighbour | None
     runner_up: Neighbour | None
@@ -54,7 +54,7 @@ class Assignment:
 
 
 def assigned(neighbours: Sequence[Neighbour], rules: Rules) -> Assignment:
-    """Which of the `NEIGHBOURS` nearest clusters, best first, a question would join, as `BatchAssigner` chooses."""
+    """The one of the `NEIGHBOURS` nearest clusters, best first, that a question would join by `BatchAssigner`."""
     near = [one for one in neighbours if one.is_near(rules)][:MOST_PASSED_OVER]
     cluster = next((one for one in near if one.reason is None), None)
     passed_over = near[: near.index(cluster)] if cluster else near
@@ -119,7 +119,7 @@ def _second_look(neighbours: list[Neighbour], mirror: Mirror, rules: Rules, look
 
 
 def similarities(mirror: Mirror, rules: Rules, vector: Vector) -> Vector:
-    """How near each cluster is to a unit vector (d,), by row (count,), whatever people turned it away from."""
+    """The score of each cluster with a unit vector (d,), by row (count,), without regard to exemplars."""
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
     found: Vector = np.clip(_scores(products, mirror.sums @ vector, constant, length) / length, -1.0, 1.0)

@@ -128,7 +128,7 @@ class Replay:
     def found(
         self, i: int, dots: Matrix, products: ScoreTerms, constant: float, length: float, ids: Ids
     ) -> Found | None:
-        """Where question `i` went and goes; None if it has to be decided anew.
+        """The former and the present choice for question `i`; None if it has to be decided anew.
 
         `dots` are its products with the sums and `ids` the clusters, by row; the rest is as in ScoreTerms.
         """

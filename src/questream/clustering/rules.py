@@ -20,7 +20,7 @@ COARSEST_JUDGED = 0.65
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a namespace clusters. Thresholds are cosines in [-1, 1]; a question joins at or above `threshold`.
+    """The rules of clustering. Thresholds are cosines in [-1, 1]; a question joins at or above `threshold`.
 
     Clusters merge at or above `merge_threshold`, which with linkage `adaptive` binds the cohesion of what they become
     too. A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
@@ -88,17 +88,17 @@ class Rules:
 
     @property
     def learning_members(self) -> int:
-        """How many members a centroid learns from; with linkage `first` only the founder."""
+        """The number of members that a centroid learns from; with linkage `first` only the founder."""
         return 1 if self.linkage == "first" else self.centroid_members
 
     @property
     def learning_questions(self) -> int:
-        """How many questions the mean learns from; none where similarity is the plain cosine."""
+        """The number of questions that the mean learns from; none where similarity is the plain cosine."""
         return self.mean_questions if self.similarity == "centred" else 0
 
 
 def _confidence(text: str | None) -> Confidence | None:
-    """What people's answers were fitted to; a later release may write another form, which says nothing here."""
+    """The fitted confidence; a form of a later release is read as none."""
     try:
         return None if text is None else Confidence.parse(text)
     except ValueError:

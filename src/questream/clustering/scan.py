@@ -54,7 +54,7 @@ class NearClusters:
         return cls(np.zeros(questions + 1, np.int64), nothing, np.zeros(0, np.float32), least, 0, 1.0)
 
     def of(self, question: int, least: float) -> Ids | None:
-        """Those that score `least` with a question at the least; None where they are not known."""
+        """The clusters that score at least `least` with a question; None where they are not known."""
         if least < self.least[question]:
             return None
         some = slice(self.first[question], self.first[question + 1])
@@ -96,7 +96,7 @@ def scan(vectors: Matrix, mirror: Mirror, rules: Rules, most: int) -> Scanned:
 
 
 def _least_near(rules: Rules) -> float:
-    """What clusters that may merge with one that a question joins seldom score less than with the question.
+    """A floor: clusters that may merge with one that a question joins seldom score less with the question.
 
     A rule of thumb, by what real questions joined at thresholds of .7 and .8: half of what they joined needs more.
     """
@@ -193,7 +193,7 @@ class _Near:
 
     @property
     def floors(self) -> Vector:
-        """What clusters that are near score at the least, times each question's length: infinite where none is kept."""
+        """The least scores of near clusters, times each question's length: infinite where none is kept."""
         floors: Vector = self._least * self._lengths
         return floors
 
@@ -207,7 +207,7 @@ class _Near:
             self._drop_largest()
 
     def beside(self, rows: Rows, ids: Ids, largest_inverse: float) -> NearClusters:
-        """What was found but for `rows`; `ids` are those of all rows."""
+        """The found clusters without `rows`; `ids` are those of all rows."""
         others = np.ones(len(ids), bool)
         others[rows] = False
         questions, found, scores = self._select(lambda _, rows: others[rows])

@@ -93,7 +93,7 @@ class ScoreTerms:
 
     @property
     def mean_weight(self) -> float:
-        """What the mean's sum is divided by."""
+        """The divisor of the mean's sum."""
         return float(self.mean_questions + MEAN_PRIOR_QUESTIONS)
 
     @property

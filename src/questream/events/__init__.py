@@ -1,1 +1,1 @@
-"""What happens to clusters, found in counts alone: one emerges, spikes, falls quiet or comes back."""
+"""Events of clusters, found in counts alone: one emerges, spikes, falls quiet or comes back."""

@@ -1,4 +1,4 @@
-"""How likely so many questions are, where the rate itself is only known by what has been seen."""
+"""The probability of a count of questions, where the rate itself is estimated from earlier counts."""
 
 from __future__ import annotations
 

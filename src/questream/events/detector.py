@@ -35,7 +35,7 @@ _TAUGHT_MS = HOUR_MS // 4
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What counts as an event; times in hours of the questions' own time.
+    """The rules of events; times in hours of the questions' own time.
 
     `false_alarms_per_day` is the budget of a namespace for emerging and spiking; a tenth of it judges silences.
     """
@@ -210,7 +210,7 @@ class Detector:
         state.pending, state.learnt_ms = 0, midnight
 
     def _rate(self, state: _Cluster, time_ms: int) -> Rate:
-        """What is known of a cluster's rate, today left out."""
+        """The estimated rate of a cluster, without today."""
         if state.is_born_here and time_ms - state.born_ms < self.rules.young_hours * HOUR_MS:
             per_hour = self._young_followers / self._young_clusters / 24
             shape = _YOUNG_SHAPE
@@ -260,7 +260,7 @@ class Detector:
         return None
 
     def _level(self, since_ms: int, time_ms: int, own: int) -> float:
-        """How much more the namespace is asked than its week explains, this cluster's `own` questions left out."""
+        """The factor of questions of the namespace above its usual week, without this cluster's `own` questions."""
         first = since_ms // HOUR_MS
         asked = sum(count for hour, count in self._hourly if hour >= first) - own
         expected = self._per_day / 24 * self._rhythm.hours(first * HOUR_MS, time_ms)

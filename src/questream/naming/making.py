@@ -1,4 +1,4 @@
-"""What a language model is asked for a name, which of its answers is one, and how far a cluster has moved since.
+"""Names by a language model: the request, the check of its answer, and how far a cluster has moved since.
 
 Questions are written by strangers, and so, in effect, is the answer: it is a name only if it is one short line with a
 word of the questions.
@@ -64,7 +64,7 @@ def _stems(text: str) -> set[str]:
 
 
 def place_of(vector: Vector) -> str:
-    """Where a centroid is, in 256 hexadecimal digits: on which side of 1,024 fixed planes it lies."""
+    """The place of a centroid in 256 hexadecimal digits: on which side of 1,024 fixed planes it lies."""
     signs = _planes(len(vector)) @ np.asarray(vector, np.float32) >= 0
     return np.packbits(signs).tobytes().hex()
 

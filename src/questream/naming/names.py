@@ -65,7 +65,7 @@ class Vocabulary:
             yield state
 
     def weight(self, item: int) -> float:
-        """How well a word distinguishes one cluster from the others, at least 1: in half steps, of the power of two."""
+        """The weight of a word that distinguishes a cluster, at least 1: in half steps, of the power of two."""
         share = (1 + self._total) / (1 + self._clusters[item])
         return 1 + round(2 * math.log2(max(1.0, share))) / 2
 

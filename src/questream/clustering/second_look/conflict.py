@@ -216,7 +216,7 @@ def _opposite_roles(one: _Read, two: _Read) -> bool:
 
 
 def _swapped_roles(one: _Read, two: _Read) -> bool:
-    """What a preposition leads in one stands elsewhere in the other, where it leads what stands elsewhere here."""
+    """Two words swap places: the one that a preposition leads here, and the one that it leads in the other question."""
     if (one.flags | two.flags) & Flag.SYMMETRIC:
         return False
     for role, mine in one.roles.items():

@@ -1,4 +1,4 @@
-"""What a second look compares of a question: its words, numbers, codes, names, opposites and their order, hashed."""
+"""The features of a question for the second look: words, numbers, codes, names, opposites and their order, hashed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is kept of a question for a second look: numbers of 32 bits, four of them its kind, the others a hash.
+"""Items of a question for the second look: numbers of 32 bits, four of them the kind, the others a hash.
 
-No text can be read from them: a hash of 28 bits or less stands for hundreds of words that it may come from.
+No text can be read from them: hundreds of words have the same hash of 28 bits or less.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Kind(IntEnum):
     WORD: a word's stem, in the order of the text. NEGATED: a stem that is negated. NUMBER: category (4 bits), variant
     (4) and value (20). CODE, NAME, QUOTED: its text. ALIAS: another word for a name. ROLE: a preposition
     (4) and a word that it leads. POLE: an axis (16) and one of its poles (12). FRAME: the small words in order.
-    FLAGS: bits of `Flag`. PREFIXED: a stem that a prefix turns around. STATE: a stem that stands as a participle.
+    FLAGS: bits of `Flag`. PREFIXED: a stem that a prefix turns around. STATE: a stem in a participle.
     """
 
     FLAGS = 0
@@ -59,7 +59,7 @@ def hashed(text: str, bits: int = PAYLOAD_BITS) -> int:
 
 
 class Role(IntEnum):
-    """What a preposition says of the words that it leads."""
+    """The role that a preposition gives to the words that it leads."""
 
     FROM = 1
     TO = 2

@@ -1,4 +1,4 @@
-"""What a cluster keeps of its members for a second look: the items of a few of them."""
+"""The kept members of a cluster for the second look: the items of a few of them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _UINT32 = np.dtype("<u4")
 
 
 def keep(kept: Kept, features: Features) -> Kept:
-    """What a cluster keeps once a question has joined it."""
+    """The kept members once a question has joined a cluster."""
     if not features or len(kept) >= MEMBERS or features in kept:
         return kept
     return (*kept, features)
 
 
 def keep_both(kept: Kept, other: Kept) -> Kept:
-    """What a cluster of two keeps: of each in turn, so that neither is forgotten."""
+    """The kept members of two clusters together: of each in turn, so that neither is forgotten."""
     both: Kept = ()
     for at in range(MEMBERS):
         for one in (kept, other):
@@ -40,7 +40,7 @@ def keep_both(kept: Kept, other: Kept) -> Kept:
 
 
 def conflict_with(features: Features, kept: Kept) -> Reason | None:
-    """Why a question does not belong to a cluster: it differs from more than half of what it keeps.
+    """The reason why a question does not belong to a cluster: it differs from more than half of the kept members.
 
     Where it differs from half, the member that is most alike in words decides: one in other words rarely tells an
     opposite. With those of people who merged what differs it goes on.

@@ -1,4 +1,4 @@
-"""What a language's file says of a word: its opposites, and the small words that turn a sentence around."""
+"""The lexicon of a language, from its file: opposites, and the small words that turn a sentence around."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Lexicon:
 
 @cache
 def lexicon(language: str) -> Lexicon:
-    """That of a language: en, de, fr or es."""
+    """The lexicon of a language: en, de, fr or es."""
     raw = read_lexicon(language)
 
     def words(name: str) -> frozenset[str]:
@@ -140,6 +140,6 @@ def _entries(axes: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def read_lexicon(name: str) -> dict[str, Any]:
-    """The file of a language, or `any`, as it stands."""
+    """The parsed file of a language, or of `any`."""
     folder = files("questream.clustering.second_look") / "lexicon"
     return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))

@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a token is. A mark has neither `parts` nor a code; a word of content has parts, all other words none."""
+    """The entry of a token. A mark has neither `parts` nor a code; a word of content has parts, other words none."""
 
     lower: str
     is_mark: bool = False

@@ -23,7 +23,7 @@ from questream.settings.tree import Client
 
 @dataclass(frozen=True, slots=True)
 class ClientFigures:
-    """What a worker did by one client for Kafka; medians of its turns.
+    """The figures of a worker with one client for Kafka; medians of its turns.
 
     `cpu_microseconds` is the worker's processor time for a question, `publish_milliseconds` how long a micro-batch
     waits for its transaction. `rate_ratio` and `cpu_ratio` compare with the first client: medians of the turns' ratios.

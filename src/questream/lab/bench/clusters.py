@@ -81,7 +81,7 @@ class MirrorLoad:
 
 @dataclass(frozen=True, slots=True)
 class ExemplarFigures:
-    """What `exemplars` questions that people turned away cost a batch: ms of processor time, medians of `runs`."""
+    """The cost of `exemplars` rejected questions for a batch: ms of processor time, medians of `runs`."""
 
     dimension: int
     clusters: int
@@ -168,7 +168,7 @@ def measure_memory(settings: Settings, dimension: int, clusters: int) -> MemoryF
 
 
 def bytes_per_cluster(figures: Sequence[MemoryFigures]) -> float | None:
-    """How much resident memory each further cluster took, between the fewest and the most; None if not known."""
+    """The resident memory of each further cluster, between the fewest and the most; None if not known."""
     fewest, most = min(figures, key=lambda f: f.clusters), max(figures, key=lambda f: f.clusters)
     if fewest.resident_mib is None or most.resident_mib is None or fewest.clusters == most.clusters:
         return None

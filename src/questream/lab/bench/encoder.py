@@ -14,7 +14,7 @@ MICRO_BATCH_TEXTS = 256
 
 
 class EncoderFigures(TypedDict):
-    """What `bench_encoder` measures; `cosine_*` compare the two vectors of each text.
+    """The figures of `bench_encoder`; `cosine_*` compare the two vectors of each text.
 
     `speedup` is the median over the micro-batches, which a machine busy with other things moves less than the rates.
     """

@@ -1,4 +1,4 @@
-"""How soon an incident becomes an event, and how often an event has no incident, beside what else is in use."""
+"""The delay of events after incidents, and the rate of false alarms, beside other methods in use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Sees = Callable[[Asked, int], bool]
 
 @dataclass(frozen=True, slots=True)
 class EventFigures:
-    """What one method makes of a stream; minutes are medians over the incidents that it found.
+    """The figures of one method on a stream; minutes are medians over the incidents that it found.
 
     `median_seconds_after_fourth` is 0 where the fourth question itself raised the event. `quiet_per_day` are events
     that a silence raises, which only ours knows. Processor time is for a question.

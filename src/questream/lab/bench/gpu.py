@@ -36,7 +36,7 @@ _HAND_OVERS = 200
 
 @dataclass(frozen=True, slots=True)
 class DeviceFigures:
-    """What the device does of as many questions as `requests` workers ask for together, `questions` in all.
+    """The figures of the device where `requests` workers ask together, for `questions` in all.
 
     Medians of rounds; `cpu_microseconds` is processor time of this process for a question, on a CPU the model's own.
     """
@@ -125,7 +125,7 @@ def measure_device(settings: Settings, texts: Sequence[str]) -> Iterator[DeviceF
 
 
 def measure_host(settings: Settings, texts: Sequence[str]) -> HostFigures:
-    """What a question costs beside the model and beside what the whole path shows. Raises ModelError."""
+    """The cost of a question outside the model, which the whole path does not show. Raises ModelError."""
     encoder = ModelSource(settings.model).open()
     asked = _repeated(texts, settings.batch_questions)
     encoder.tokenise(asked)

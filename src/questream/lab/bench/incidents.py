@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What was put in: `size` questions of `group` within an hour, at `times_ms`."""
+    """An injected incident: `size` questions of `group` within an hour, at `times_ms`."""
 
     group: str
     size: int
@@ -55,7 +55,7 @@ class IncidentStream:
 
     @property
     def measured_days(self) -> float:
-        """How long the stream goes on from where it is measured."""
+        """The length of the measured part of the stream."""
         return (self.asked[-1].time_ms - self.measured_from_ms) / _DAY_MS
 
 

@@ -1,4 +1,4 @@
-"""What a measurement was made on: without it a figure means nothing."""
+"""The machine of a measurement: without it a figure means nothing."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _figure(read: Callable[[], T]) -> T | None:
 
 
 def _cpu_info() -> dict[str, str]:
-    """What Linux says of the first processor."""
+    """Linux' description of the first processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
     except OSError:

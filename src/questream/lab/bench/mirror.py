@@ -104,7 +104,7 @@ def measure_mirror(
 
 
 def _differing_clusters(store: RedisStore, namespace: str, mirror: Mirror) -> int:
-    """How many clusters a mirror lacks, has too many, or has otherwise than the store, in which nothing moves now."""
+    """The number of clusters in which a mirror differs from the store, in which nothing moves now."""
     missed = store.tail(namespace, mirror.store_epoch, mirror.seq)
     if missed.changes is not None:
         mirror.apply(missed.changes)

@@ -1,4 +1,4 @@
-"""What an operation costs who asks for it and the store, in a namespace of many clusters."""
+"""The cost of an operation for its caller and the store, in a namespace of many clusters."""
 
 from __future__ import annotations
 

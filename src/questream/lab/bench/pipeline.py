@@ -70,7 +70,7 @@ class ModelRound:
 
     @property
     def ratio(self) -> float:
-        """How much of the encoder's rate is left end to end."""
+        """The share of the encoder's rate that is left end to end."""
         return self.pipeline / self.alone
 
 
@@ -134,7 +134,7 @@ class WarmStream:
         self._sent = 0
 
     def counts(self) -> Counts:
-        """What the workers have counted so far, together."""
+        """The counts of all workers so far, together."""
         return total_counts(self._processes)
 
     @property
@@ -189,7 +189,7 @@ class WarmStream:
 def measure_throughput(
     settings: Settings, source: EncoderSource, texts: Sequence[str], warm_up: int, workers: int = 1
 ) -> Throughput:
-    """How many questions per second `workers` answer; the first `warm_up` of `texts` are not counted."""
+    """The questions per second that `workers` answer; the first `warm_up` of `texts` are not counted."""
     with warm_stream(settings, [source] * workers, texts[:warm_up]) as stream:
         before = stream.counts()
         questions, seconds = stream.answer_all(texts[warm_up:])
@@ -240,7 +240,7 @@ def measure_against_encoder(settings: Settings, source: EncoderSource, texts: Se
 def measure_latency(
     settings: Settings, source: EncoderSource, texts: Sequence[str], rate: float, seconds: float
 ) -> Latency:
-    """How long questions take that arrive evenly at `rate` per second for `seconds`; `texts` are sent over and over."""
+    """The latency of questions that arrive evenly at `rate` per second for `seconds`; `texts` are sent repeatedly."""
     asked = list(islice(cycle(texts), max(1, int(rate * seconds))))
     with warm_stream(settings, [source], texts) as stream:
         started = time.perf_counter()

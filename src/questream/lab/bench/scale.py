@@ -91,7 +91,7 @@ class ScaleFigures:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What one worker did while it was measured."""
+    """The share of one worker while it was measured."""
 
     batches: int
     refusals: int
@@ -100,7 +100,7 @@ class _Share:
 
 @dataclass(frozen=True, slots=True)
 class _Redis:
-    """What Redis has used so far: seconds of processor time, bytes in and out."""
+    """The use of Redis so far: seconds of processor time, bytes in and out."""
 
     cpu_seconds: float
     bytes_in: int

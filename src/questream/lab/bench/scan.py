@@ -1,4 +1,4 @@
-"""What deciding a micro-batch takes beside one product of its questions with all clusters, and beside other indexes.
+"""The cost of deciding a micro-batch beside one product of its questions with all clusters, and beside other indexes.
 
 All in processor time of one thread, without a store. Other libraries are measured where they are installed.
 """
@@ -96,7 +96,7 @@ def measure_scan(settings: Settings, dimension: int, clusters: int, questions: i
 
 
 class _Worker:
-    """What a worker does with a batch but for the store, on clusters (n, d) that it has loaded."""
+    """A worker without its store, on clusters (n, d) that it has loaded."""
 
     def __init__(self, centres: Matrix, rules: Rules) -> None:
         self._rules = rules

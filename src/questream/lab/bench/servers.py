@@ -1,4 +1,4 @@
-"""Where a measurement runs: the servers it is pointed at or its own, with topics and a namespace that it removes."""
+"""The servers of a measurement: given ones or its own, with topics and a namespace that it removes."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _publish_events(settings: Settings, clusters: int) -> None:
 
 @contextmanager
 def _sender(settings: Settings) -> Iterator[Callable[[list[Outgoing]], None]]:
-    """What sends records and waits until they stand in their topic."""
+    """A sender of records that waits until they are in their topic."""
     producer = make_producer(settings, "bench")
 
     def send(records: list[Outgoing]) -> None:

@@ -60,7 +60,7 @@ _ALLOWED: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class SoakPlan:
-    """What to run: `questions`, by `workers`; figures count from `warm_up_share` of the questions on."""
+    """The plan of a run: `questions`, by `workers`; figures count from `warm_up_share` of the questions on."""
 
     questions: DriftingQuestions
     workers: int = 2
@@ -70,7 +70,7 @@ class SoakPlan:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How it stood `seconds` after the start, with stream time at `stream_hours`. Of workers the largest figure counts.
+    """A sample, `seconds` after the start, with stream time at `stream_hours`. Of workers the largest figure counts.
 
     `clusters` are those of Redis, `mirrored` those of the workers; `outbox` and the rest are lengths in Redis.
     """
@@ -85,7 +85,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What came of it; `trends` are over the samples after the warm-up.
+    """The result of a run; `trends` are over the samples after the warm-up.
 
     `decided` is less than `questions` where the run was interrupted. `gaps` counts the looks at a worker or at Redis
     that got no answer, `restarts` the workers that ended over a call that hung and were started again.
@@ -156,7 +156,7 @@ class _Crew:
 
     @property
     def retired(self) -> int:
-        """How many clusters they have retired."""
+        """The number of clusters that the workers have retired."""
         return self._retired_before + sum(one.retired for one in self._latest if one)
 
     def figures(self) -> dict[str, float]:
@@ -246,7 +246,7 @@ def _ledger(settings: Settings, partition: int) -> str:
 
 
 def _decided(client: Any, settings: Settings) -> int:
-    """How many questions are decided, as the ledgers say: no worker's end or silence changes it."""
+    """The number of decided questions by the ledgers: no worker's end or silence changes it."""
     entries = [client.lindex(_ledger(settings, partition), -1) for partition in range(_PARTITIONS)]
     # An entry begins with its batch's number and the offset up to which all is decided.
     return sum(int(entry.split(b" ", 2)[1]) + 1 for entry in entries if entry)

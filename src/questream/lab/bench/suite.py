@@ -42,7 +42,7 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, and with how much of it. `model_texts` are real questions for the parts with a model.
+    """The parts to measure, and their sizes. `model_texts` are real questions for the parts with a model.
 
     `rate` is in questions per second; None takes half of the rate that was measured before.
     """
@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Results:
-    """What was measured, on what; lists are empty where a part was not asked for."""
+    """The figures, and the machine; lists are empty where a part was not asked for."""
 
     machine: Machine
     broker: str
@@ -82,7 +82,7 @@ class Results:
 
     @property
     def memory_bytes_per_cluster(self) -> float | None:
-        """What each further cluster takes of a worker's memory, by the first dimension; None if not known."""
+        """The memory that each further cluster takes in a worker, by the first dimension; None if not known."""
         return bytes_per_cluster([f for f in self.memory if f.dimension == self.memory[0].dimension])
 
 
@@ -138,7 +138,7 @@ def _latency_cases(
 
 
 def _rate_without_model(settings: Settings, plan: Plan, results: Results) -> float:
-    """What was measured before, or is measured now."""
+    """The former figures, or new ones."""
     before = [*results.precomputed, *results.workers]
     if before:
         return before[0].questions_per_second

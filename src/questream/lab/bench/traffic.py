@@ -79,12 +79,12 @@ class Reader(Task):
 
     @property
     def decided(self) -> int:
-        """How many different questions have a decision."""
+        """The number of different questions with a decision."""
         return len(self.seen_at)
 
     @property
     def duplicates(self) -> int:
-        """How many records were more than the first of their question."""
+        """The number of records beyond the first of their question."""
         return self.records - len(self.seen_at)
 
     def wait_for(self, count: int, check: Callable[[], None]) -> None:

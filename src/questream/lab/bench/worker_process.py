@@ -53,7 +53,7 @@ class Counts:
     peak_bytes: int | None
 
     def since(self, before: Counts) -> Counts:
-        """What came to it after `before`; of clusters and memory what is there now."""
+        """The counts since `before`; of clusters and memory the present ones."""
         seconds = None
         if self.cpu_seconds is not None and before.cpu_seconds is not None:
             seconds = self.cpu_seconds - before.cpu_seconds
@@ -75,7 +75,7 @@ class Counts:
 
     @property
     def questions_per_batch(self) -> float:
-        """How many questions a micro-batch had."""
+        """The mean number of questions in a micro-batch."""
         return self.decided / max(1, self.batches)
 
 

@@ -1,4 +1,4 @@
-"""What the demo is doing, kept for its display."""
+"""The stages of the demo, for its display."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Board:
         self.draw()
 
     def update(self, detail: str, done_share: float | None = None) -> None:
-        """What the stage is at; `done_share` in [0, 1] where it is known how far."""
+        """The progress of a stage; `done_share` in [0, 1] where it is known."""
         self._change(detail=detail, done_share=done_share)
 
     def end(self, detail: str) -> None:

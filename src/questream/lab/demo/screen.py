@@ -29,7 +29,7 @@ _WIDEST = 120
 
 
 def intents_that_fit(console: Console) -> int:
-    """How many intents there is room for where each has a line."""
+    """The number of intents that fit where each has a line."""
     return max(min(console.size.height - _OTHER_LINES, _MOST_INTENTS), _LEAST_LINES)
 
 
@@ -182,7 +182,7 @@ def _bar(share: float, width: int) -> str:
 
 
 def render_summary(summary: Summary) -> RenderableType:
-    """What the stream came to."""
+    """The summary of the stream."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right", min_width=11)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""What the demo shows at one moment, for a screen, for plain lines and for a picture alike."""
+"""The state of the demo at one moment, for a screen, for plain lines and for a picture alike."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the demo says when the stream has ended; `first_cluster_seconds` since the demo was started.
+    """The summary at the end of the stream; `first_cluster_seconds` since the demo was started.
 
     `agreement` is that of clusters, intents and topics, by name, with the gold groups; empty where there are none.
     """
@@ -88,7 +88,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the stream decided about a typed question; `question` and `runner_up_question` are those nearest in words.
+    """The decision about a typed question; `question` and `runner_up_question` are those nearest in words.
 
     Each is a question of the cluster beside it. `intent` is its cluster's; None
     where that is in none.
@@ -107,7 +107,7 @@ class Answer:
 
 
 class Display(Protocol):
-    """Where the demo shows itself."""
+    """A display of the demo."""
 
     def show(self, snapshot: Snapshot) -> None:
         """Show this moment; called several times a second."""

@@ -1,4 +1,4 @@
-"""What the demo has read from the output and cluster topics so far, counted."""
+"""Counts of the records that the demo has read from the output and cluster topics so far."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class DemoWorker:
 
     @property
     def metrics_url(self) -> str:
-        """Where its metrics page is."""
+        """The address of its metrics page."""
         return f"http://{LOOPBACK}:{self._metrics_port}/metrics"
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class DemoWorker:
             self._log.close()
 
     def missing(self) -> str | None:
-        """What it still waits for, or None when it has its model, its servers and its partitions.
+        """The thing it still waits for, or None when it has its model, its servers and its partitions.
 
         Raises QuestreamError with the end of its log if it has ended.
         """

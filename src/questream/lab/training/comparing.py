@@ -58,7 +58,7 @@ class Subject:
 
 
 def compare(held_out: Corpus, before: Subject, after: Subject, seed: int) -> list[Change]:
-    """What training gained on held-out questions.
+    """The gain of a training on held-out questions.
 
     Average precision of the pairs that somebody labelled, where both labels occur, and of all pairs of the questions;
     BCubed F1 of online clustering in three orders, as published and after the stream, at each model's threshold and at
@@ -182,7 +182,7 @@ def _labelled_precision(held_out: Corpus, subjects: Sequence[Subject], random: n
 def compare_scores(
     figure: str, right: NDArray[np.bool_], before: Weights, after: Weights, random: np.random.Generator
 ) -> Change:
-    """What the average precision of scored pairs gained: scores (k,) before and after, and which are the same (k,)."""
+    """The gain in average precision of scored pairs: scores (k,) before and after, and which are the same (k,)."""
     draws = _draws(len(right), random)
     figures = []
     for scores in (before, after):
@@ -192,7 +192,7 @@ def compare_scores(
 
 
 def _draws(things: int, random: np.random.Generator) -> list[Weights]:
-    """How often each of the things was drawn: first each once, then samples with replacement."""
+    """The number of draws of each element: first each once, then samples with replacement."""
     drawn = (np.bincount(random.integers(things, size=things), minlength=things) for _ in range(_RESAMPLES))
     return [np.ones(things), *(counts.astype(np.float64) for counts in drawn)]
 

@@ -1,4 +1,4 @@
-"""What users say of their questions: which are the same, in groups and in pairs, as one set of texts."""
+"""A corpus of labelled questions: groups and pairs of the same question, as one set of texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pairs = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What could not be used.
+    """The rows that could not be used.
 
     Texts that stand in two groups of a kind; pairs that contradict groups or other pairs; pairs of a text with itself
     or with an ambiguous one; pairs of which one text is held out and the other is not.
@@ -60,7 +60,7 @@ class Corpus:
 
 
 class Components:
-    """Which of n things belong together; a component may carry a name, and two of different names never join."""
+    """Components of n elements; a component may carry a name, and two of different names never join."""
 
     def __init__(self, names: Sequence[int | None]) -> None:
         self._above = list(range(len(names)))
@@ -68,7 +68,7 @@ class Components:
         self.sizes = [1] * len(names)
 
     def find(self, one: int) -> int:
-        """The thing that stands for the component of `one`."""
+        """The element that identifies the component of `one`."""
         while self._above[one] != one:
             self._above[one] = self._above[self._above[one]]
             one = self._above[one]

@@ -20,7 +20,7 @@ from questream.store.protocol import Store
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What a cluster stands for today: the id of a cluster, intent or topic, how people named it, and how many of the
+    """The present group of a cluster: the id of a cluster, intent or topic, its naming by people, and how many of the
     decisions are its."""
 
     gold: str
@@ -73,10 +73,10 @@ def decided_questions(
 
 
 def groups_of(store: Store, namespace: str, level: int, decisions: Counter[int]) -> dict[int, Group]:
-    """What each cluster id stands for today on a level; `decisions` counts how often each was given."""
+    """The present group of each cluster id on a level; `decisions` counts the decisions with each."""
     cluster_ids = sorted(decisions)
     chains = follow_aliases(store, namespace, cluster_ids)
-    # An alias may have retired with the cluster that it stood for: then the id stands for itself.
+    # An alias may have retired with its survivor: then the id is a group of its own.
     survivors = {cluster_id: survivor_of(cluster_id, chain) for cluster_id, chain in chains.items()}
     own = {state.cluster_id: state.label or None for chain in chains.values() for state in chain}
     paths = _paths_from(level, store, namespace, set(survivors.values()))
@@ -98,7 +98,7 @@ def groups_of(store: Store, namespace: str, level: int, decisions: Counter[int])
 
 
 def _paths_from(level: int, store: Store, namespace: str, clusters: Set[int]) -> dict[int, tuple[Node, ...]]:
-    """By cluster what it is in, from this level up; what stands alone there is what it is in below."""
+    """The parents of each cluster, from this level up; a cluster alone there has its parent of the level below."""
     if not level:
         return {cluster_id: (leaf(cluster_id),) for cluster_id in clusters}
     levels = standing(store.load(namespace), store.levels(namespace), LevelRules())

@@ -1,4 +1,4 @@
-"""What the held-out part says between two epochs; nothing is chosen by it."""
+"""Evaluation on the held-out part between two epochs; nothing is chosen by it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _LAST_WRITTEN = "trainer_state.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Where checkpoints lie, and after how many steps one is written."""
+    """The folder of checkpoints, and the steps between them."""
 
     folder: Path
     every: int
@@ -230,7 +230,7 @@ class Reporter(TrainerCallback):
 def require_room(model: torch.nn.Module, folder: Path) -> None:
     """Raise QuestreamError where the folder's disk has no room for the checkpoints of the model and itself."""
     weights = sum(parameter.numel() for parameter in model.parameters()) * 4
-    # One checkpoint more than are kept stands while it is written; the model itself comes last.
+    # One checkpoint more than are kept exists while it is written; the model itself comes last.
     needed = weights * (_FLOATS_PER_WEIGHT * (_CHECKPOINTS_KEPT + 1) + 1)
     free = shutil.disk_usage(folder).free
     if free < needed:

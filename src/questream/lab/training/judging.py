@@ -34,7 +34,7 @@ _FEWEST_DIFFERENT = 2
 
 @dataclass(frozen=True, slots=True)
 class JudgeReport:
-    """What was trained, on how many pairs, and what came of it on held-out ones.
+    """The result of a judge's training: its pairs, and the figures on held-out ones.
 
     `taken_for_same` are the shares of the held-out pairs of the same and of different questions that the judge takes
     for the same, at `min_probability`.

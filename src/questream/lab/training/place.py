@@ -62,7 +62,7 @@ def open_checkpoints(order: Order, plan: dict[str, Any]) -> Path:
 
 
 def plan_of(base: Encoder, corpus: Corpus, order: Order, kind: str) -> dict[str, Any]:
-    """What a training of this kind is known by: one that goes on has to be the same."""
+    """The identity of a training: one that is resumed has to have the same."""
     data = hashlib.sha256("\0".join(corpus.texts).encode())
     for array in (corpus.groups, corpus.same, corpus.different):
         data.update(array.tobytes())

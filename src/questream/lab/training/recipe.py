@@ -1,4 +1,4 @@
-"""How a model is trained: the recipe of the card of all-mpnet-base-questions-clustering-en by default."""
+"""The recipe of a training: by default that of the card of all-mpnet-base-questions-clustering-en."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WARM_UP_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What training does; the defaults are the card's.
+    """The parameters of a training; the defaults are the card's.
 
     `batch` pairs a step of either loss, `mini_batch` of them at once on the device where it is set (gradient cache);
     `max_tokens` of a text are trained on. `pairs_per_group` bounds what is drawn from one group of questions, and

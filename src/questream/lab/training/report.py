@@ -13,7 +13,7 @@ from questream.lab.training.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked for: the folder to write, how the model is trained, which share is held out and how many of its
+    """The order of a training: the folder to write, how the model is trained, the share held out and how many of its
     questions are compared, and after how many steps a checkpoint is written."""
 
     folder: Path
@@ -37,12 +37,12 @@ class Watch(Protocol):
         """The mean loss of the last steps, of both kinds of loss together."""
 
     def evaluated(self, epoch: float, figures: dict[str, float]) -> None:
-        """What the held-out part says after an epoch."""
+        """The figures of the held-out part after an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What was done: steps in all and of the warm-up, the step that it went on from, pairs a step of each loss, the
+    """The course of a training: steps in all and of the warm-up, the step resumed from, pairs a step of each loss, the
     losses by name, and the number format."""
 
     steps: int
@@ -55,7 +55,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much data one side has; `positives` and `negatives` are pairs."""
+    """The amount of data of one side; `positives` and `negatives` are pairs."""
 
     texts: int
     groups: int
@@ -65,7 +65,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was trained, on how much, and what came of it."""
+    """The result of a training, and its data."""
 
     folder: str
     base: str

@@ -31,7 +31,7 @@ class TrainingPairs:
 
 
 def draw_pairs(corpus: Corpus, vectors: Matrix, recipe: Recipe) -> TrainingPairs:
-    """What the recipe trains on; `vectors` (n, d) are the texts' unit vectors by the model before training."""
+    """The training pairs of the recipe; `vectors` (n, d) are the texts' unit vectors by the model before training."""
     random = np.random.default_rng(recipe.seed)
     drawn = pairs_within(corpus.groups, recipe.pairs_per_group, random)
     positives = np.unique(np.concatenate([corpus.same, drawn]), axis=0)

@@ -1,4 +1,4 @@
-"""A part of the data held out, such that no text, and no question in other words, stands on both sides."""
+"""A part of the data held out, such that no text, and no question in other words, is on both sides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FEWEST_GROUPS = 2
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What is trained on, what is held out, and what neither side could use."""
+    """The training part, the held-out part, and the rest that neither could use."""
 
     train: Corpus
     held_out: Corpus

@@ -18,7 +18,7 @@ _ONE_PARAGRAPH, _BLANK_LINES, _HTML = 40, 30, 25
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What people of a language write around a question, in words of their own; `{name}` and the like are filled in.
+    """The phrases of a language around a question; `{name}` and the like are filled in.
 
     `courtesies` and `references` stand above the question, `answers` (what is wanted of the reader) below it.
     """
@@ -36,7 +36,7 @@ class Wording:
 
 
 def wording_of(language: str) -> Wording:
-    """That of one of LANGUAGES."""
+    """The wording of one of LANGUAGES."""
     text = (files("questream.lab.bench.mails") / "wording" / f"{language}.toml").read_text("utf-8")
     read = tomllib.loads(text)
     return Wording(**{field.name: read[field.name] for field in fields(Wording)})

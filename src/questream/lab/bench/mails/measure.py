@@ -1,4 +1,4 @@
-"""What preparing leaves of mails around questions, and how well they are clustered by it."""
+"""The quality of preparing mails around questions, and of clustering what it leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from questream.lab.evaluation.online import cluster_online
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What preparing left of mails: `exact` the question alone, `lost` not all of it.
+    """Figures of prepared mails: `exact` is the question alone, `lost` not all of it.
 
     `words_beside` is how many words beside the question each of the others kept, as a mean. `microseconds` are of the
     processor, for one mail.
@@ -40,7 +40,7 @@ class MailFigures:
 
 
 def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[str], str]) -> tuple[Left, list[str]]:
-    """What preparing leaves of the mails around these questions, by its figures and in full.
+    """The prepared mails around these questions, in figures and in full.
 
     It is compared by its words, since what a question asks comes first.
     """
@@ -64,7 +64,7 @@ def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[s
 
 
 def clustered(texts: Sequence[str], gold: Labels, encode: Callable[[Sequence[str]], Matrix], rules: Rules) -> Agreement:
-    """How well these texts are clustered one after the other, as published."""
+    """The quality of clustering these texts one after the other, as published."""
     found = cluster_online(encode(texts), rules, texts)
     return agreement(found.as_published.tolist(), gold.tolist())
 

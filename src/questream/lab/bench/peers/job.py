@@ -1,4 +1,4 @@
-"""What a peer is asked to do; a program of its own reads it from its standard input, whose end ends the program."""
+"""The job of a peer; a program of its own reads it from standard input, whose end ends the program."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _ENVIRONMENT = os.environ | {"PYTHONPATH": _SOURCE, "HF_HUB_DISABLE_PROGRESS_BAR
 
 @dataclass(frozen=True, slots=True)
 class PeerFigures:
-    """What one way did. `missing` says which package it lacks; all else is None then, as where it did not finish.
+    """The figures of one way. `missing` names a package it lacks; all else is None then, as where it did not finish.
 
     `lost`, `repeated`: records of the second pass, within which the process was killed and started again, without an
     answer, and answers beyond the first of theirs. `other_id` is the share of its questions whose answer names another

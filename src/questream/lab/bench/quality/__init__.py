@@ -1,1 +1,1 @@
-"""How well questions are clustered, beside what else there is: the same vectors, the same orders, one run."""
+"""The quality of clustering beside other methods: the same vectors, the same orders, one run."""

@@ -44,7 +44,7 @@ def _publish(trees: Sequence[NDArray[np.float64]], cosine: float) -> Clustering:
 
 
 def published_anew(clusterings: Sequence[Labels]) -> Clustering:
-    """What each question was published with, where each clustering is of all those of the one before and of more."""
+    """The published clusters of questions, where each clustering has all questions of the one before and more."""
     ids, published = np.empty(0, np.int64), np.empty(0, np.int64)
     fresh = 1
     for clusters in clusterings:

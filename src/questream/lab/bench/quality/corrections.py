@@ -1,4 +1,4 @@
-"""What an operator's right corrections do for the questions that come later.
+"""The effect of an operator's right corrections on later questions.
 
 The first half of a stream is clustered. Then an operator who knows the gold groups corrects questions, those of the
 largest clusters first: one that is in another cluster than its group's is moved there, one whose group has none is

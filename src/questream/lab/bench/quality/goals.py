@@ -1,4 +1,4 @@
-"""What questream is held to on every data set, and whether it holds there."""
+"""The goals of questream on every data set, and whether it reaches them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def mappings(vectors: Matrix) -> list[dict[int, float]]:
 
 
 def words_of(texts: Sequence[str], longest: int) -> list[dict[Any, int]]:
-    """How often each text has each word, and each run of words up to `longest`, as river's example counts them."""
+    """The counts of words and runs of words up to `longest` in a text, as river's example counts them."""
     bag = BagOfWords(lowercase=True, ngram_range=(1, longest))
     return [bag.transform_one(text) for text in texts]
 

@@ -24,7 +24,7 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one method did on one data set at its best setting.
+    """The figures of one method on one data set at its best setting.
 
     `settings_tried` and `orders` count what the figures rest on. `spread` is the standard deviation over the orders of
     BCubed F1 after the stream. `seconds` are the processor's for one order at that setting. `peak_mib` is the most

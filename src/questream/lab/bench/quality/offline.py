@@ -103,7 +103,7 @@ def _leiden(directions: Matrix, resolution: float) -> Clustering:
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """How HDBSCAN picks its clusters; without `samples` these are the least members too, its default."""
+    """The parameters of HDBSCAN; without `samples` the least members are used for both, its default."""
 
     least: int
     samples: int | None

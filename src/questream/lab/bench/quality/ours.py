@@ -53,7 +53,7 @@ def _levels() -> list[Method]:
 
 
 def level_method(name: str) -> str:
-    """What a level is called among the methods."""
+    """The name of a level among the methods."""
     return f"{OURS}, level of {name}s"
 
 
@@ -76,7 +76,7 @@ def _of_answered(stream: Stream, _: object, *, name: str) -> Clustering:
 
 
 def _answered_resolution(sample: Stream, rules: Rules) -> float:
-    """That of intents after so many answers of one who knows the gold groups."""
+    """The granularity of intents after so many answers by the gold groups."""
     swept = sweep_level(sample.vectors, sample.texts, rules, LevelRules(), "intent")
     inquiry = Inquiry(swept, propose_resolution(swept, sample.vectors, rules).value)
     for ask in inquiry.asks(_ANSWERS):
@@ -85,7 +85,7 @@ def _answered_resolution(sample: Stream, rules: Rules) -> float:
 
 
 def simpler_methods() -> list[Method]:
-    """What most people build first, each at its oracle threshold."""
+    """The usual first methods, each at its oracle threshold."""
     return [
         Method("average linkage, online", _grid(0.15), _average),
         Method("normalised centroid", _grid(0.2), lambda stream, threshold: _plain(stream, threshold, "centroid")),
