@@ -176,7 +176,7 @@ def _vectors_of(questions: Any) -> Any:
 
 
 def _is_unicode(text: Any) -> bool:
-    """Whether this is a text that can be sent and kept: none with half a surrogate pair."""
+    """True if this is a text that can be sent and kept: none with half a surrogate pair."""
     if not isinstance(text, str):
         return False
     try:

@@ -247,7 +247,7 @@ class Ruling:
     dismissed: tuple[Dismissible, ...] = ()
 
     def is_separate_from(self, other: Ruling) -> bool:
-        """Whether people said that these two are different, or are of different intents or topics."""
+        """True if people said that these two are different, or are of different intents or topics."""
         if not {opposite_end(end) for end in self.separations}.isdisjoint(other.separations):
             return True
         here, there = ({name[0]: name for name in ruling.kept_in} for ruling in (self, other))
@@ -499,7 +499,7 @@ class ClusterState:
 
     @property
     def status(self) -> ClusterStatus:
-        """Whether people have dealt with it, and whether questions came since."""
+        """The status of a cluster: open, resolved by people, or returned with questions since."""
         resolved_size = self.ruling.resolved_size
         if resolved_size is None:
             return "open"

@@ -223,7 +223,7 @@ class Recourse(Enum):
 
     @property
     def may_pass(self) -> bool:
-        """Whether a new session may succeed where one has ended with such an error."""
+        """True if a new session may succeed where one has ended with such an error."""
         return self in (Recourse.RETRY, Recourse.WAIT, Recourse.RESTART)
 
 

@@ -109,7 +109,7 @@ class Consumer(Protocol):
         """The records that came, in the order of each partition; may end early with a bounded number of bytes."""
 
     def others_wait(self, partitions: Collection[Partition]) -> bool:
-        """Whether the last poll may have left records of others than these behind, but for paused ones."""
+        """True if the last poll may have left records of others than these behind, but for paused ones."""
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Read on from this offset."""
@@ -305,7 +305,7 @@ class Admin(Protocol):
         """Delete a group without members."""
 
     def may_use_group(self, group_id: str) -> bool | None:
-        """Whether the right to read as this group is there; None where the broker does not say."""
+        """True if the right to read as this group is there; None where the broker does not say."""
 
     def end_offsets(self, partitions: Collection[Partition], isolation: Isolation) -> dict[Partition, int]:
         """The ends of partitions for such a reader."""

@@ -235,12 +235,12 @@ class Sent:
 
     @property
     def any(self) -> bool:
-        """Whether a record was handed to the producer."""
+        """True if a record was handed to the producer."""
         return self._count > 0
 
     @property
     def awaits_any(self) -> bool:
-        """Whether the outcome of a record is not known yet."""
+        """True if the outcome of a record is not known yet."""
         return len(self._outcomes) < self._count
 
     def require_all(self) -> None:

@@ -79,7 +79,7 @@ class RecordLookup:
 
 
 def ends_before(consumer: Consumer, partition: Partition, offset: int, timeout: float | None = None) -> bool:
-    """Whether a partition surely ends before this offset: a new leader, which may know of its end a moment late, is
+    """True if a partition surely ends before this offset: a new leader, which may know of its end a moment late, is
     asked twice.
     """
     for pause_seconds in (_LOOK_AGAIN_SECONDS, 0.0):
@@ -98,7 +98,7 @@ class RecordCheck:
         self._consumer: Consumer | None = None
 
     def is_another(self, topic: str, partition: int, offset: int, known: str) -> bool:
-        """Whether the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
+        """True if the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
         another is there, or the partition ends before it.
         """
         if self._consumer is None:

@@ -24,7 +24,7 @@ class _Size(NamedTuple):
 
 
 def is_sendable(key: bytes | None) -> bool:
-    """Whether a record with this key can be sent in time, whatever its topic takes."""
+    """True if a record with this key can be sent in time, whatever its topic takes."""
     return len(key or b"") <= _MOST_KEY_BYTES
 
 
@@ -46,7 +46,7 @@ class SizeLimits:
         self._refused[record.topic] = [*kept[-_MOST_REMEMBERED + 1 :], size]
 
     def may_fit(self, record: Outgoing) -> bool:
-        """Whether nothing was refused lately that was no larger, and its key is one that can be sent in time."""
+        """True if nothing was refused lately that was no larger, and its key is one that can be sent in time."""
         if not is_sendable(record.key):
             return False
         sizes = self._refused.get(record.topic)

@@ -196,12 +196,12 @@ def export(
 
 
 def is_level(name: str) -> bool:
-    """Whether an id is that of an intent or a topic, by its first letter."""
+    """True if an id is that of an intent or a topic, by its first letter."""
     return name[:1] in ("i", "t")
 
 
 def are_levels(*names: str) -> bool:
-    """Whether ids are those of intents and topics, not of clusters. Raises typer.BadParameter for some of both."""
+    """True if ids are those of intents and topics, not of clusters. Raises typer.BadParameter for some of both."""
     kinds = {is_level(name) for name in names}
     if len(kinds) > 1:
         raise typer.BadParameter("name clusters, or intents, or topics: one kind at a time")

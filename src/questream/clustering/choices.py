@@ -33,12 +33,12 @@ class Choice:
 
     @property
     def is_unmatched(self) -> bool:
-        """Whether it is in no cluster."""
+        """True if it is in no cluster."""
         return self.cluster_id is None
 
     @property
     def joins(self) -> bool:
-        """Whether it goes to a cluster that was there."""
+        """True if it goes to a cluster that was there."""
         return not self.created and not self.is_unmatched
 
 
@@ -70,7 +70,7 @@ class Touched:
 
     @property
     def created(self) -> bool:
-        """Whether the batch opened this cluster."""
+        """True if the batch opened this cluster."""
         return self.expected_members == 0
 
     @property
@@ -94,17 +94,17 @@ class Plan:
 
     @property
     def creates(self) -> bool:
-        """Whether any cluster is opened."""
+        """True if any cluster is opened."""
         return any(choice.created for choice in self.choices)
 
     @property
     def moves_log(self) -> bool:
-        """Whether any centroid or the mean moves."""
+        """True if any centroid or the mean moves."""
         return bool(self.mean_learned) or any(touched.learned for touched in self.touched.values())
 
     @property
     def needs_head(self) -> bool:
-        """Whether it holds only while nobody else moves the log: what a question did not find may be there by now."""
+        """True if it holds only while nobody else moves the log: what a question did not find may be there by now."""
         return self.moves_log or any(choice.is_unmatched for choice in self.choices)
 
     @property

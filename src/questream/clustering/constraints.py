@@ -164,7 +164,7 @@ class Side:
 
 
 def forbid_merge(one: Side, other: Side, products: ScoreTerms, mean_sum: Vector) -> bool:
-    """Whether either of two clusters would take a question that was turned away from the other: they do not merge."""
+    """True if either of two clusters would take a question that was turned away from the other: they do not merge."""
     return _takes_rejected(one, other, products, mean_sum) or _takes_rejected(other, one, products, mean_sum)
 
 
@@ -184,7 +184,7 @@ def _takes_rejected(taker: Side, rejecter: Side, products: ScoreTerms, mean_sum:
 
 
 def _any_near(ones: Matrix, others: Matrix, products: ScoreTerms, mean_sum: Vector, threshold: float) -> bool:
-    """Whether any two of these would be one cluster of this threshold."""
+    """True if any two of these would be one cluster of this threshold."""
     if not len(others):
         return False
     mean = mean_sum / np.float32(products.mean_weight) if products.centred else np.zeros_like(mean_sum)

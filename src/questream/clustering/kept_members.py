@@ -33,7 +33,7 @@ class KeptMember:
     fingerprint: str = ""
 
     def is_of(self, fingerprint: str) -> bool:
-        """Whether a record with this fingerprint may be the one that was decided."""
+        """True if a record with this fingerprint may be the one that was decided."""
         return fingerprint.startswith(self.fingerprint)
 
     def __str__(self) -> str:

@@ -158,7 +158,7 @@ class _Merger:
         return pair.changed == self._changed.get(one, 0) + self._changed.get(other, 0)
 
     def _differ(self, one: int, other: int) -> bool:
-        """Whether their questions differ in what vectors do not see, or by what people decided of them."""
+        """True if their questions differ in what vectors do not see, or by what people decided of them."""
         if self._rules.judges and conflict_between(self._kept_of(one), self._kept_of(other)) is not None:
             return True
         return forbid_merge(self._side(one), self._side(other), self._terms, self._mirror.mean_sum)

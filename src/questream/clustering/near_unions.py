@@ -46,7 +46,7 @@ class NearUnions:
         self._is_used = holds and mirror.count >= _FEWEST_CLUSTERS
 
     def knows(self, rows: Iterable[int]) -> bool:
-        """Whether some rows need no `score` before they unite."""
+        """True if some rows need no `score` before they unite."""
         return not self._is_used or all(row in self._near for row in rows)
 
     def unite(self, survivor: int, loser: int) -> Rows | None:

@@ -39,7 +39,7 @@ class Neighbour:
     threshold: float | None = None
 
     def is_near(self, rules: Rules) -> bool:
-        """Whether it is near enough for the question to join."""
+        """True if it is near enough for the question to join."""
         return self.similarity >= rules.threshold_of(self.threshold)
 
 

@@ -39,7 +39,7 @@ class MadePlan:
         )
 
     def may_hold(self, mirror: Mirror, rows: Sequence[int]) -> bool:
-        """Whether clusters moved or were opened in `rows` alone, and none that a person decided on."""
+        """True if clusters moved or were opened in `rows` alone, and none that a person decided on."""
         return (
             not self.plan.mean_learned
             and mirror.mean_questions == self.mean_questions

@@ -75,7 +75,7 @@ class Rules:
 
     @property
     def judges(self) -> bool:
-        """Whether near clusters get a second look by features: not those of a coarse threshold."""
+        """True if near clusters get a second look by features: not those of a coarse threshold."""
         return self.judge_features and self.threshold >= COARSEST_JUDGED
 
     def threshold_of(self, own: float | None) -> float:

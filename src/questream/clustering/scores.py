@@ -83,12 +83,12 @@ class ScoreTerms:
 
     @property
     def centred(self) -> bool:
-        """Whether a mean is subtracted at all."""
+        """True if a mean is subtracted at all."""
         return self.rules.similarity == "centred"
 
     @property
     def adaptive(self) -> bool:
-        """Whether loose clusters have leeway."""
+        """True if loose clusters have leeway."""
         return self.rules.linkage == "adaptive"
 
     @property

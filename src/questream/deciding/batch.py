@@ -66,7 +66,7 @@ class NamespaceBatch(Outcome):
 
     @property
     def is_open(self) -> bool:
-        """Whether it has still to be decided."""
+        """True if it has still to be decided."""
         return bool(self.pending) and self.refused is None
 
     def decided(self) -> NamespaceDecisions:

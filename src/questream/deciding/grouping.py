@@ -46,7 +46,7 @@ class Grouping:
                 self._parents.setdefault(leaf(survivor), parent)
 
     def is_due(self, questions: int) -> bool:
-        """Whether the levels should be found anew, at so many questions since the beginning."""
+        """True if the levels should be found anew, at so many questions since the beginning."""
         return questions >= self._questions + max(_NEW_QUESTIONS, _NEW_SHARE * self._questions)
 
     def run(self, leaves: Leaves, questions: int) -> Mapping[Node, Node | None]:

@@ -31,7 +31,7 @@ _PLACED_AT_ONCE = 512
 
 
 def is_due(mark: LevelsMark) -> bool:
-    """Whether the levels should be found anew: so many clusters were opened since the last run, or what people decided
+    """True if the levels should be found anew: so many clusters were opened since the last run, or what people decided
     of levels may not be heeded in these, or they set other resolutions."""
     if not mark.heeding or (mark.version and not mark.by_rules):
         return True

@@ -235,7 +235,7 @@ class Detector:
         return [DetectedEvent("emerging" if young else "spiking", cluster, time_ms, since_ms, count, expected)]
 
     def _may_alarm(self, state: _Cluster, time_ms: int) -> bool:
-        """Whether an event of a cluster would not repeat the last one."""
+        """True if an event of a cluster would not repeat the last one."""
         return state.alarmed_ms is None or time_ms - state.alarmed_ms >= self.rules.again_hours * HOUR_MS
 
     def _crowd(self, state: _Cluster, time_ms: int) -> tuple[int, int, float] | None:
@@ -290,7 +290,7 @@ class Detector:
 
 
 def _counts(state: _Cluster, asker: int, time_ms: int) -> bool:
-    """Whether a question is its asker's first in a day; it is one of the cluster's last askers then."""
+    """True if a question is its asker's first in a day; it is one of the cluster's last askers then."""
     if any(number == asker and time_ms - at < _DAY_MS for at, number in state.recent):
         return False
     state.pending += 1

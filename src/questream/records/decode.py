@@ -151,7 +151,7 @@ class QuestionDecoder:
         raise undecodable(Reason.MISSING_TEXT, f"the value must hold the question at `{where}`")
 
     def _is_left_out(self, text: str, row: Any) -> bool:
-        """Whether the text, or a field of it, is what Debezium sends in its place, no text that speaks of that."""
+        """True if the text, or a field of it, is what Debezium sends in its place, no text that speaks of that."""
         if self._template is None or type(row) is str:
             parts = [text]
         else:

@@ -132,7 +132,7 @@ def read_pairs(path: Path, texts: FileTexts = AS_THEY_STAND) -> Iterator[Labelle
 
 
 def holds_pairs(path: Path, texts: FileTexts = AS_THEY_STAND) -> bool:
-    """Whether the first row of a file has the columns of a pair and no `text`: for `read_pairs`, not `read_questions`.
+    """True if the first row of a file has the columns of a pair and no `text`: for `read_pairs`, not `read_questions`.
 
     Raises QuestionFileError if the file cannot be opened or its first line fits neither.
     """

@@ -61,7 +61,7 @@ def names_document(levels: StoredLevels) -> dict[str, dict[str, str | None]]:
 
 
 def is_levels_key(key: bytes) -> bool:
-    """Whether a key of the cluster topic is that of a part of a namespace's levels."""
+    """True if a key of the cluster topic is that of a part of a namespace's levels."""
     return _KEY.fullmatch(key) is not None
 
 

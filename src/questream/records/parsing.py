@@ -61,12 +61,12 @@ def plain_number(number: float) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a text shows anything."""
+    """True if a text shows anything."""
     return _VISIBLE.search(text) is not None
 
 
 def is_binary(text: str) -> bool:
-    """Whether a JSON string is no text: it has a NUL, or one in ten of its characters is a control or U+FFFD."""
+    """True if a JSON string is no text: it has a NUL, or one in ten of its characters is a control or U+FFFD."""
     if _NO_TEXT.search(text) is None:
         return False
     return "\x00" in text or len(_NO_TEXT.findall(text)) * 10 > len(text)
@@ -116,5 +116,5 @@ def parse_object(value: bytes) -> dict[str, Any]:
 
 
 def opens_object(value: bytes) -> bool:
-    """Whether the first character of `value`, white space aside, is `{`."""
+    """True if the first character of `value`, white space aside, is `{`."""
     return _OPENS_OBJECT.match(value) is not None

@@ -142,7 +142,7 @@ class _Text:
             self.first = self._text.readline(_MOST_CHARACTERS + 1)
 
     def is_array(self, suffix: str) -> bool:
-        """Whether the file is one JSON array, not an object a line."""
+        """True if the file is one JSON array, not an object a line."""
         return suffix.lower() not in (".jsonl", ".ndjson") and _ARRAY.match(self.first.strip()) is not None
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -237,11 +237,11 @@ class _Array:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether nothing but white space, which is passed, is left of the file."""
+        """True if nothing but white space, which is passed, is left of the file."""
         return self._at == len(self._buffer)
 
     def skip(self, mark: str) -> bool:
-        """Whether the next character is this one, and if so go past it and the white space behind."""
+        """Skip this character, if it is the next one, and the white space behind it; false if it is not."""
         if not self._buffer.startswith(mark, self._at):
             return False
         self._at += 1

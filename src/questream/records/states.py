@@ -41,7 +41,7 @@ _FLOAT32 = np.dtype("<f4")
 
 
 def is_namespace_key(key: bytes) -> bool:
-    """Whether a key of the cluster topic is a namespace's and not a cluster's."""
+    """True if a key of the cluster topic is a namespace's and not a cluster's."""
     return b"/" not in key
 
 

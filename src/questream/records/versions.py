@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 
 def is_known(version: object) -> bool:
-    """Whether a reader of this release understands values of this version; values from before versions have none."""
+    """True if a reader of this release understands values of this version; values from before versions have none."""
     return version is None or (isinstance(version, int) and 1 <= version <= SCHEMA_VERSION)
 
 

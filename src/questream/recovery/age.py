@@ -21,7 +21,7 @@ _CLOCKS_DIFFER_SECONDS = 3600.0
 
 
 def is_too_old(noted_seconds: float, published_seconds: float, kept_seconds: float) -> bool:
-    """Whether tombstones may be gone that were published after the copy was made.
+    """True if tombstones may be gone that were published after the copy was made.
 
     A worker noted last that it ran `noted_seconds` ago, and published last `published_seconds` ago; the topic keeps
     tombstones for `kept_seconds`.

@@ -26,7 +26,7 @@ class RecoveryLease:
 
     @contextmanager
     def held(self, namespace: str, token: str) -> Iterator[bool]:
-        """Whether this worker is the one to recover: then it stays so, renewed by a thread, until it leaves."""
+        """Take the lease; true if this worker has it, which a thread then renews until it leaves."""
         if not self._store.lease_recovery(namespace, token, self._holder, self._seconds):
             yield False
             return

@@ -40,7 +40,7 @@ class _Topic:
         self.name = name
 
     def exists(self) -> bool:
-        """Whether there is such a topic. Raises KafkaRefused, KafkaUnavailable."""
+        """True if there is such a topic. Raises KafkaRefused, KafkaUnavailable."""
         with open_admin(self._settings) as admin:
             return self.name in admin.find_topics([self.name])
 

@@ -257,7 +257,7 @@ class StoreRecovery:
         return 0 if published.whole is None else self._recover(namespace, token, published)
 
     def is_published(self, namespace: str) -> bool:
-        """Whether the topic knows the namespace."""
+        """True if the topic knows the namespace."""
         with self._lock:
             return namespace in self._topic.namespaces()
 

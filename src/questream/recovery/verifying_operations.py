@@ -60,7 +60,7 @@ def missing_operations(store: Store, namespace: str, of_topic: PublishedOperatio
 
 
 def _disagree(held: Operation, published: Mapping[int, Operation]) -> bool:
-    """Whether the topic has another operation of this number, by the fields that all releases publish."""
+    """True if the topic has another operation of this number, by the fields that all releases publish."""
     other = published.get(held.number)
     return other is not None and _published_fields(other) != _published_fields(held)
 

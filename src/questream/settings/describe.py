@@ -50,12 +50,12 @@ class Setting:
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value must never be shown."""
+        """True if its value must never be shown."""
         return SecretStr in _members(self.field.annotation)
 
     @property
     def is_table(self) -> bool:
-        """Whether it holds keys of its own."""
+        """True if it holds keys of its own."""
         return dict in set(_kinds(self.field.annotation))
 
     @property

@@ -48,7 +48,7 @@ class Retention:
 
     @property
     def is_unlimited(self) -> bool:
-        """Whether nothing ever goes."""
+        """True if nothing ever goes."""
         return self.idle_seconds is self.singleton_seconds is self.alias_seconds is self.max_clusters is None
 
 

@@ -85,7 +85,7 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        """Whether two batches wait already, by records or by bytes: time to stop fetching."""
+        """True if two batches wait already, by records or by bytes: time to stop fetching."""
         return len(self._items) >= 2 * self._batch_questions or self._bytes >= 2 * self._batch_bytes
 
     @property
@@ -100,7 +100,7 @@ class Backlog:
 
     @property
     def begun(self) -> bool:
-        """Whether the current assignment has begun, so that items are taken in."""
+        """True if the current assignment has begun, so that items are taken in."""
         return self._begun
 
     @property
@@ -206,7 +206,7 @@ class Backlog:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is to be taken any more."""
+        """True if nothing is to be taken any more."""
         return self._closed
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ class WorkerCondition:
 
     @property
     def in_session(self) -> bool:
-        """Whether there is a session."""
+        """True if there is a session."""
         return self._session is not None
 
     def live(self) -> str | None:

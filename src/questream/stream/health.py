@@ -127,6 +127,6 @@ class HealthServer:
 
 
 def _is_ipv6(host: str, port: int) -> bool:
-    """Whether a host has IPv6 addresses alone; `localhost` has both, and probes expect the older one."""
+    """True if a host has IPv6 addresses alone; `localhost` has both, and probes expect the older one."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return socket.AF_INET not in {family for family, *_ in found}

@@ -74,7 +74,7 @@ class Intake:
 
     @property
     def assigned(self) -> bool:
-        """Whether this worker has joined the group; it may still have no partition."""
+        """True if this worker has joined the group; it may still have no partition."""
         return self._assignment.joined
 
     @property
@@ -84,7 +84,7 @@ class Intake:
 
     @property
     def answered(self) -> bool:
-        """Whether the broker answered when it was last asked, a few seconds ago at most."""
+        """True if the broker answered when it was last asked, a few seconds ago at most."""
         return self._answered
 
     @property
@@ -301,17 +301,17 @@ class _Assignment:
 
     @property
     def has_changed(self) -> bool:
-        """Whether anything changed that was not taken yet."""
+        """True if anything changed that was not taken yet."""
         return self._changed.is_set()
 
     def take_change(self) -> bool:
-        """Whether anything changed since the last call."""
+        """True if anything changed since the last call."""
         changed = self._changed.is_set()
         self._changed.clear()
         return changed
 
     def take_assigned(self) -> bool:
-        """Whether partitions have been assigned since the last call, the same ones included."""
+        """True if partitions have been assigned since the last call, the same ones included."""
         assigned = self._assigned.is_set()
         self._assigned.clear()
         return assigned
@@ -329,7 +329,7 @@ class _ProgressWatch:
         self._since.clear()
 
     def is_stalled(self, partition: Partition, position: int | None, waiting: bool, now: float) -> bool:
-        """Whether `position` has not moved for too long with records `waiting` behind it."""
+        """True if `position` has not moved for too long with records `waiting` behind it."""
         seen = self._since.get(partition)
         if not waiting or seen is None or seen[0] != position:
             self._since[partition] = (position, now)

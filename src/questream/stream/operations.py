@@ -51,7 +51,7 @@ class Written(Protocol):
     name: str
 
     def exists(self) -> bool:
-        """Whether there is such a topic."""
+        """True if there is such a topic."""
 
 
 class Topic(Written, Protocol):

@@ -80,7 +80,7 @@ class WorkerProcesses:
             self._children.append(_Child(process, connection))
 
     def listen(self) -> bool:
-        """Whether all have come so far that their ports answer; False where one has ended instead."""
+        """True if all have come so far that their ports answer; False where one has ended instead."""
         for child in self._children:
             try:
                 child.connection.recv_bytes()

@@ -123,7 +123,7 @@ class Recall:
         return ledger
 
     def _head_is_another(self, at: tuple[str, str, int], source: Source, ledger: Ledger) -> bool:
-        """Whether the record that the ledger ends with has gone from its place.
+        """True if the record that the ledger ends with has gone from its place.
 
         What is not recorded at or below that is either read again, since the group was set back, or another record,
         since Kafka came back from a backup and what was decided of these offsets is pruned.

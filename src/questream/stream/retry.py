@@ -33,7 +33,7 @@ class Retry:
 
     @property
     def available(self) -> bool:
-        """Whether no call is being tried again."""
+        """True if no call is being tried again."""
         return not self._failing
 
     @property

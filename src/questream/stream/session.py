@@ -188,5 +188,5 @@ class _Handover(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Whether no more will come and all were taken."""
+        """True if no more will come and all were taken."""
         return self._ended.is_set() and self._queue.empty()

@@ -1,4 +1,4 @@
-"""Whether all workers of a namespace run by the same settings.
+"""Checks that all workers of a namespace run by the same settings.
 
 A rolling change of a threshold or of a retention is legitimate, and for its time two kinds of workers decide. For
 longer it is a mistake that nothing else shows: what one worker opens another would have joined.

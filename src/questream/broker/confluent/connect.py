@@ -68,7 +68,7 @@ class _ConnectionErrors:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a broker refused the login."""
+        """True if a broker refused the login."""
         return self._refused is not None
 
     def refusal(self) -> KafkaRefused | None:

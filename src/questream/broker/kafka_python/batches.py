@@ -42,7 +42,7 @@ class HandedOn:
 
     @property
     def is_full(self) -> bool:
-        """Whether the poll should end."""
+        """True if the poll should end."""
         return self.byte_count >= self._most_bytes
 
     def fills_up(self, byte_count: int) -> bool:

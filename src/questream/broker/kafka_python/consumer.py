@@ -115,7 +115,7 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         return super().poll(timeout_ms, max_records, update_offsets)
 
     def others_wait(self, partitions: Collection[TopicPartition]) -> bool:
-        """Whether records of others than these have come, and wait behind those that are handed out first."""
+        """True if records of others than these have come, and wait behind those that are handed out first."""
         fetcher = self._fetcher
         waiting = {fetch.topic_partition for fetch in fetcher._completed_fetches.copy()}
         if fetcher._next_partition_records:

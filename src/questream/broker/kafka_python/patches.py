@@ -261,7 +261,7 @@ def _ending_all(next_handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _waits(manager: Any) -> bool:
-    """Whether the next request in line is one that does not wait for batches."""
+    """True if the next request in line is one that does not wait for batches."""
     pending = manager._pending_requests
     return bool(pending) and not isinstance(pending[0][-1], EndTxnHandler)
 
@@ -312,7 +312,7 @@ NULL = _Null()
 
 
 def is_null(value: Any) -> bool:
-    """Whether this is NULL."""
+    """True if this is NULL."""
     return isinstance(value, _Null)
 
 

@@ -1,4 +1,4 @@
-"""Whether two questions that vectors call near ask for different things, by the items that differ between them."""
+"""Conflicts between two questions with near vectors: they ask for different things, by the items that differ."""
 
 from __future__ import annotations
 

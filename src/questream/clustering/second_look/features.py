@@ -210,7 +210,7 @@ class _Reader:
             self._end_name()
 
     def _begins(self, at: int) -> bool:
-        """Whether a sentence or a quotation begins here."""
+        """True if a sentence or a quotation begins here."""
         if at > 1 and self._lowered[at - 1] == ".":
             # "Dr. Meyer" goes on.
             return len(self._lowered[at - 2]) > _LONGEST_TITLE
@@ -236,7 +236,7 @@ class _Reader:
             self._items += [item(Kind.ROLE, role << 24 | found & 0xFFFFFF) for role in self._roles]
 
     def _negation(self, at: int, entry: Entry) -> bool:
-        """Whether that is all that the word says."""
+        """True if that is all that the word says."""
         words, lower = self._words, entry.lower
         before, following = self._lowered[at - 1] if at else "", self._following(at)
         stopped = lower in words.stopped
@@ -274,7 +274,7 @@ class _Reader:
         return not words.failing_verbs.isdisjoint(self._lowered[at + 1 : at + 5])
 
     def _preposition(self, at: int, lower: str) -> bool:
-        """Whether the word leads what follows."""
+        """True if the word leads what follows."""
         words, following = self._words, self._following(at)
         roles = words.roles.get(lower) or words.roles.get(f"{lower}_{following}")
         before = self._lowered[at - 1] if at else ""

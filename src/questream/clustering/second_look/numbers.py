@@ -75,7 +75,7 @@ def value_of(number: int) -> int:
 
 
 def is_about(a: int, b: int) -> bool:
-    """Whether a number of days is one of months: a month is 28, 30 or 31 days, a year 365 days or 52 weeks."""
+    """True if a number of days is one of months: a month is 28, 30 or 31 days, a year 365 days or 52 weeks."""
     days, months = (a, b) if category_of(a) == TIME else (b, a)
     return value_of(days) in _days_of_months().get(value_of(months), ())
 
@@ -109,7 +109,7 @@ def _currencies() -> frozenset[str]:
 
 
 def begins_number(token: str, words: Lexicon) -> bool:
-    """Whether a number may begin with a token in lower case."""
+    """True if a number may begin with a token in lower case."""
     return (
         token in _currencies()
         or any(letter.isdigit() for letter in token)

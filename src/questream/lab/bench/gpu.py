@@ -52,7 +52,7 @@ class DeviceFigures:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is a GPU."""
+        """True if it is a GPU."""
         return self.device.partition(":")[0] not in ("cpu", "mps")
 
 

@@ -1,4 +1,4 @@
-"""Whether a figure that was taken again and again grows: the slope of a robust line, not the eye."""
+"""The trend of a repeated figure: the slope of a robust line, not the eye."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Trend:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it does not grow; shrinking is no fault."""
+        """True if it does not grow; shrinking is no fault."""
         return self.rise <= self.allowed
 
 

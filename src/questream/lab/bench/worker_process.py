@@ -130,7 +130,7 @@ class WorkerProcess:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has its model, its servers and its place in the group."""
+        """True if it has its model, its servers and its place in the group."""
         self.check()
         try:
             return bool(self._ask("/readyz"))

@@ -151,7 +151,7 @@ class Tally:
             return self._answers.get(place)
 
     def is_dead_letter(self, place: Place) -> bool:
-        """Whether the question at `place` could not be processed."""
+        """True if the question at `place` could not be processed."""
         with self._lock:
             return place in self._dead_letters
 

@@ -50,7 +50,7 @@ def open_serializer(input: InputSettings) -> Serializer:
 
 
 def is_written(format: str) -> bool:
-    """Whether questions can be written in a format."""
+    """True if questions can be written in a format."""
     return hasattr(_module_of(format), "serializer")
 
 

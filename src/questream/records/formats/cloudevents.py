@@ -71,7 +71,7 @@ class _Serializer:
 
 
 def is_extension(name: str) -> bool:
-    """Whether an attribute of this name is none that the specification names."""
+    """True if an attribute of this name is none that the specification names."""
     return name not in _CORE
 
 
@@ -109,7 +109,7 @@ def read_declared(value: bytes, headers: Headers) -> Event | Batch | None:
 
 
 def is_event(document: dict[str, Any]) -> bool:
-    """Whether a JSON object has the four attributes that make it a structured event."""
+    """True if a JSON object has the four attributes that make it a structured event."""
     return all(name in document for name in _REQUIRED)
 
 

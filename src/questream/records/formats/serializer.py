@@ -18,7 +18,7 @@ class Serializer(Protocol):
 
     @property
     def has_fields(self) -> bool:
-        """Whether a value has a place for fields beside the text."""
+        """True if a value has a place for fields beside the text."""
 
     def __call__(self, id: str, text: str, fields: dict[str, Any], /) -> Serialized:
         """The value of a question; `fields`, none where the format has no place for them, become a part of it."""

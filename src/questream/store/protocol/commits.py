@@ -53,7 +53,7 @@ class ClusterUpdate:
 
     @property
     def creates(self) -> bool:
-        """Whether the batch opens this cluster."""
+        """True if the batch opens this cluster."""
         return self.expected_members == 0
 
 
@@ -140,22 +140,22 @@ class Proposal:
 
     @property
     def creates(self) -> bool:
-        """Whether any cluster is opened."""
+        """True if any cluster is opened."""
         return any(update.creates for update in self.cluster_updates)
 
     @property
     def moves_log(self) -> bool:
-        """Whether any centroid or the mean moves; a question that a frozen cluster counts moves nothing."""
+        """True if any centroid or the mean moves; a question that a frozen cluster counts moves nothing."""
         return self.mean is not None or any(update.vector_sum is not None for update in self.cluster_updates)
 
     @property
     def has_unmatched(self) -> bool:
-        """Whether any question is in no cluster: what it did not find may be there once the log has moved."""
+        """True if any question is in no cluster: what it did not find may be there once the log has moved."""
         return any(row.cluster_id is None for batch in self.partitions for row in batch.rows)
 
     @property
     def updates_namespace(self) -> bool:
-        """Whether the namespace as a whole changes: its mean, or the number that its next cluster gets."""
+        """True if the namespace as a whole changes: its mean, or the number that its next cluster gets."""
         return self.mean is not None or self.creates
 
 
@@ -281,7 +281,7 @@ class Ledger:
     fingerprints: dict[int, str] = field(default_factory=dict)
 
     def is_of(self, offset: int, fingerprint: str) -> bool:
-        """Whether what is recorded of an offset may be of the record with this fingerprint."""
+        """True if what is recorded of an offset may be of the record with this fingerprint."""
         return self.fingerprints.get(offset, fingerprint) == fingerprint
 
 

@@ -41,7 +41,7 @@ class LevelCalls(Protocol):
         """The marks of each namespace and its levels, in one round trip, without namespaces that do not exist."""
 
     def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
-        """Whether the holder is the one to find the levels anew, for so many seconds from now; 0 lets it go.
+        """Lease the run of levels to the holder, for so many seconds; false if another has it; 0 ends it.
 
         It spares work that is done twice: `write_levels` looks at the version alone. Raises RecoveryNeeded, and ends
         the store epoch, where a release that knows no levels has recovered the namespace; so do `write_levels` and an

@@ -72,7 +72,7 @@ class Outbox(Protocol):
     def verify_before_commit(
         self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
     ) -> Verified:
-        """Whether the namespaces still stand, when these revisions have their place in the cluster topic.
+        """True if the namespaces still stand, when these revisions have their place in the cluster topic.
 
         It takes one round trip.
 

@@ -61,7 +61,7 @@ class Recovery(Protocol):
         """
 
     def lease_recovery(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
-        """Whether the holder is the one to recover the namespace, for so long from now at most; 0 lets it go.
+        """Lease the recovery to the holder, for so long from now at most; false if another has it; 0 ends the lease.
 
         False where another is, where the namespace is recovered, and where the memory of that token is gone. It spares
         work that is done twice: `restore` and `recover` take the token from anybody.
@@ -74,7 +74,7 @@ class Recovery(Protocol):
         """
 
     def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
-        """Whether the token's holder still holds the namespace, which it may do for so many seconds from now."""
+        """Renew the hold of the token's holder for so many seconds from now; false if it has ended."""
 
     def delete(self, namespace: str, token: str, operation: int = 0) -> bool:
         """Forget a namespace that the token's holder holds; False where it is another's to recover by now.

@@ -133,7 +133,7 @@ class RedisCalls:
             return call(self._keys.namespaces, *args)
 
     def _is_served(self, namespace: str) -> bool:
-        """Whether this user may touch the keys of a namespace: `open` raises what it is refused."""
+        """True if this user may touch the keys of a namespace: `open` raises what it is refused."""
         try:
             self.require_rights(namespace)
         except NamespaceRefused:

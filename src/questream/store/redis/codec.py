@@ -71,7 +71,7 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def is_utf8(raw: bytes) -> bool:
-    """Whether this is a text."""
+    """True if this is a text."""
     try:
         raw.decode()
     except UnicodeDecodeError:
@@ -80,7 +80,7 @@ def is_utf8(raw: bytes) -> bool:
 
 
 def is_count(raw: bytes | None) -> bool:
-    """Whether this is a number above zero."""
+    """True if this is a number above zero."""
     return raw is not None and raw.isdigit() and int(raw) > 0
 
 

@@ -259,7 +259,7 @@ class RedisRecovery(RedisCalls):
 
 
 def _is_readable(entries: Any) -> bool:
-    """Whether these are the entries of a ledger; recover.lua removes one of which any cannot be read."""
+    """True if these are the entries of a ledger; recover.lua removes one of which any cannot be read."""
     try:
         parse_ledger(entries, "")
     except NamespaceRefused:

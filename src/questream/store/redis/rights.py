@@ -38,7 +38,7 @@ class Rights:
 
 
 def concerns_key(text: str) -> bool:
-    """Whether Redis denies a key, and no command; `text` is its error's text."""
+    """True if Redis denies a key, and no command; `text` is its error's text."""
     return _NAMED.search(text) is None and "key" in text
 
 

@@ -105,7 +105,7 @@ class MemoryOutbox(MemoryNamespaces):
                     cluster.cluster_row = replace(cluster.cluster_row, in_flight=left)
 
     def _came_later(self, state: Namespace, cluster_id: int, count: int) -> bool:
-        """Whether `verify_before_commit` has found the cluster outdated since, or its tombstone is not due."""
+        """True if `verify_before_commit` has found the cluster outdated since, or its tombstone is not due."""
         cluster = state.clusters.get(cluster_id)
         is_due = cluster is None or not cluster.retired or state.outbox.get(cluster_id, 0.0) <= self._clock()
         return state.outdated.get(cluster_id, 0) > count or not is_due

@@ -11,7 +11,7 @@ from questream.store.reference.state import Namespace
 
 
 def may_part(state: Namespace, part: Part) -> bool:
-    """Whether the clusters of a merge still are as they were when it was to be taken back."""
+    """True if the clusters of a merge still are as they were when it was to be taken back."""
     remains = state.remains.get(part.remains.cluster_id)
     survivor, returned = state.clusters.get(part.survivor), state.clusters.get(part.remains.cluster_id)
     return (

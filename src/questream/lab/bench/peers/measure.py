@@ -130,7 +130,7 @@ class Peer:
         return WorkerProcess(settings, ModelSource(settings.model))
 
     def is_installed(self, python: Path) -> bool:
-        """Whether that interpreter has its package."""
+        """True if that interpreter has its package."""
         command = [str(python), "-c", f"import {self.needs or 'sys'}"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - a name of ours
 
