@@ -460,7 +460,7 @@ class ClusterState:
     """A cluster as a record of the cluster topic; `vector_sum` is the raw sum (d,) of its `members` centroid members.
 
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
-    `in_flight` is what its size has to be corrected by when it is put back from the topic. `ruling` is what people
+    `in_flight` is what its size has to be corrected by when it is restored from the topic. `ruling` is what people
     decided of it, `operation` the number of the last one that ruled it or what it absorbed, 0 where none has.
     `features` are hashes of a few of its questions that a second look compares with, packed
     (`clustering/second_look/kept.py`), `kept_members` references to a few of its questions, as text

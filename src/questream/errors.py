@@ -143,7 +143,7 @@ class NamespaceOfAnotherStream(NamespaceRefused):
 
 
 class NamespaceDamaged(NamespaceRefused):
-    """A part of the namespace is gone for good, or cannot be read: somebody has to put it back or give it up."""
+    """A part of the namespace is gone for good, or cannot be read: somebody has to restore it or give it up."""
 
     reason = "namespace_damaged"
 

@@ -141,11 +141,11 @@ class Metrics:
         )
         self.settling_clusters = gauge(
             "questream_settling_clusters",
-            "Clusters that this worker puts back into Redis from the cluster topic, in the namespace in hand, before it"
+            "Clusters that this worker restores into Redis from the cluster topic, in the namespace in hand, before it"
             " joins its group; 0 while it recovers nothing.",
         )
         self.settled_clusters = gauge(
-            "questream_settled_clusters", "How many of questream_settling_clusters have been put back so far."
+            "questream_settled_clusters", "How many of questream_settling_clusters have been restored so far."
         )
         self.settings_differ = gauge(
             "questream_settings_differ", "Settings in which other workers of the namespace differ from this one."

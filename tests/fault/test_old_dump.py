@@ -47,7 +47,7 @@ def test_a_dump_older_than_the_tombstones_is_refused_and_an_emptied_redis_filled
     flags = [f"--{key}={value}" for key, value in stream.overrides().items()]
     findings = {found["check"]: found for found in questream("doctor", "--json", *flags).json}
     assert findings["redis home"]["status"] == "fail"
-    assert "put back from a copy" in findings["redis home"]["told"]
+    assert "restored from a copy" in findings["redis home"]["told"]
     forget(stream, refused)
     stream.redis().flushdb()
     stream.send(question(i, text(i)) for i in range(20, 40))

@@ -15,7 +15,7 @@ from tests.kit.stream import Stream, WorkerProcess, assert_one_decision_each, pr
 
 SUBJECTS = 1100
 OPTIONS = {"kafka.max_poll_interval_seconds": 6, "kafka.session_timeout_seconds": 6, "redis.timeout_seconds": 10}
-PUT_BACK = "the store had lost clusters; they are put back"
+PUT_BACK = "the store had lost clusters; they are restored"
 
 
 def subject(number: int) -> str:

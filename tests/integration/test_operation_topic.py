@@ -291,7 +291,7 @@ def test_operations_that_are_put_back_are_told(stream: Stream, caplog: pytest.Lo
         client.hdel(client_meta(stream), "operation_epoch")
     with caplog.at_level(logging.WARNING):
         assert relay_of(stream).claim("default", 10) is not None
-    assert "operations are put back" in caplog.text
+    assert "operations are restored" in caplog.text
     assert [one.number for one in store.operations("default", 10)] == [3, 2, 1]
 
 

@@ -295,7 +295,7 @@ def test_a_store_that_is_not_recovered_yet_is_no_earlier_one(topics: Topics, cap
     with caplog.at_level(logging.INFO):
         recovery(store, topics).recover_lost(NAMESPACE)
     assert "older than what was published" not in caplog.text
-    assert "they are put back" in caplog.text
+    assert "they are restored" in caplog.text
 
 
 def test_progress_is_not_told_of_each_cluster_and_namespace(two: Topics, caplog: pytest.LogCaptureFixture) -> None:

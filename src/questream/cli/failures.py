@@ -44,7 +44,7 @@ def _problems(error: Exception) -> Sequence[Problem]:
         case MemoryError():
             return [Problem("there is not enough memory")]
         case ImportError(name=str(name)):
-            return [Problem(f"the package {name} is missing or broken here", "put it back with: make setup EXTRAS=dev")]
+            return [Problem(f"the package {name} is missing or broken", "install it again: make setup EXTRAS=dev")]
     library = type(error).__module__.split(".")[0]
     if library in ("kafka", "redis"):
         # Not its message, which may quote what was sent.

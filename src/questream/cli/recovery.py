@@ -1,4 +1,4 @@
-"""`questream verify` and `questream restore`: does the store hold what was published, and if not, put it back."""
+"""`questream verify` and `questream restore`: does the store hold what was published, and if not, restore it."""
 
 from __future__ import annotations
 
@@ -84,4 +84,4 @@ def restore(
     if as_json:
         print_json(restored)
     else:
-        print_table(["namespace", "clusters put back#"], ([name, str(count)] for name, count in restored.items()))
+        print_table(["namespace", "clusters restored#"], ([name, str(count)] for name, count in restored.items()))

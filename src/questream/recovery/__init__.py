@@ -1,1 +1,1 @@
-"""When the store has lost its memory: what was published is put back before anything is decided."""
+"""When the store has lost its memory: what was published is restored before anything is decided."""

@@ -1,4 +1,4 @@
-"""A store that was put back from a copy older than the tombstones that the cluster topic still has.
+"""A store that was restored from a copy older than the tombstones that the cluster topic still has.
 
 What was retired after such a copy was made would come back as live clusters, beside those that were opened since for
 the same questions: the topic says nothing of them any more. Workers note every ten seconds that they run; what the
@@ -44,9 +44,9 @@ def require_recent(
     kept_seconds = topic.tombstones_kept_seconds()
     if is_too_old(noted_seconds, clock() - newest_at / 1000, kept_seconds):
         raise StoreOutdated(
-            f"this Redis was put back from a copy that is {noted_seconds / 3600:,.0f} hours old, and the cluster topic"
+            f"this Redis was restored from a copy that is {noted_seconds / 3600:,.0f} hours old, and the cluster topic"
             f" keeps what it says of retired clusters for {kept_seconds / 3600:,.0f} (delete.retention.ms): clusters"
             " that were retired since would come back beside their successors",
-            "empty that Redis (all keys of redis.prefix; FLUSHDB where it holds nothing else), and workers put all back"
+            "empty that Redis (all keys of redis.prefix; FLUSHDB where it holds nothing else), and workers restore all"
             " from the cluster topic; or, where nothing can have been retired, take it as it is with questream restore",
         )

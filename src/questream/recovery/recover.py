@@ -1,4 +1,4 @@
-"""Recover namespaces: put back what the store has lost of what was published, then let decisions go on.
+"""Recover namespaces: restore what the store has lost of what was published, then let decisions go on.
 
 A store loses its last writes when Redis is restarted without its whole append-only file, when a replica takes over that
 lagged, or when it is emptied. What is left of a namespace is what stood there at some earlier moment. Four rules make
@@ -238,7 +238,7 @@ class StoreRecovery:
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, recovered or not.
 
-        Returns how many clusters were put back, by namespace.
+        Returns how many clusters were restored, by namespace.
         """
         with self._lock:
             return {name: self._restore(name) for name in self._topic.namespaces()}
@@ -264,7 +264,7 @@ class StoreRecovery:
     def recover_lost(self, namespace: str) -> None:
         """Recover all namespaces that are not, before any record of theirs is read; `namespace` is the worker's own.
 
-        The topic's newest states are looked for in the store: it may have been put back to an earlier moment.
+        The topic's newest states are looked for in the store: it may have been restored to an earlier moment.
         """
         for name, newest in self._topic.newest().items():
             if self._store.store_epoch(name) is None:
@@ -336,7 +336,7 @@ class StoreRecovery:
         self._damaged.pop(namespace, None)
         logger.log(
             logging.WARNING if count else logging.INFO,
-            "the store had lost clusters; they are put back" if count else "the store has all that was published",
+            "the store had lost clusters; they are restored" if count else "the store has all that was published",
             extra={"namespace": namespace, "clusters": count},
         )
         return count
@@ -373,7 +373,7 @@ class StoreRecovery:
             raise StoreDamaged(
                 f"Redis has lost clusters of namespace {namespace!r} that the cluster topic does not know either"
                 f" ({name_some(gone)})",
-                "put back a backup of Redis, or give their ids up for good with questream restore --give-up",
+                "restore a backup of Redis, or give their ids up for good with questream restore --give-up",
             )
         return sorted({*gone, *(i for i in unreadable if i in mended.damaged)})
 

@@ -164,7 +164,7 @@ class OperationRelay:
     def _clusters_of(self, namespace: str, operation: Operation) -> list[int]:
         """The clusters whose states are published with it: where texts are erased, those of all aliases too.
 
-        Else a store that lost them would be put back with texts that the operation has erased.
+        Else a store that lost them would be restored with texts that the operation has erased.
         """
         clusters = list(operation.after)
         if operation.kind == "forget":
@@ -195,7 +195,7 @@ class OperationRelay:
             self._let_others_go_first(namespace)
             return False
         if restored:
-            logger.warning("operations are put back", extra={"namespace": namespace, "operations": restored})
+            logger.warning("operations are restored", extra={"namespace": namespace, "operations": restored})
         return True
 
     def _let_others_go_first(self, namespace: str) -> None:

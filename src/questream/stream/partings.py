@@ -1,4 +1,4 @@
-"""Clusters that an operation has parted: a store that lost it would put back one part alone, and count the other wrong.
+"""Clusters that an operation has parted: a store that lost it would restore one part alone, and count the other wrong.
 
 An operation is published by itself, and a decision on one of its clusters may be published before it. Then the states
 of all its clusters go with that decision.

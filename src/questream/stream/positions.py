@@ -25,7 +25,7 @@ class Positions:
     `begin_at` is the first position of a group without offsets in the topic; a partition that is new to another group
     begins at its beginning, whatever that says.
 
-    A log that lost records (an unclean election, a disk, a backup put back) gives their offsets to others. It is known
+    A log that lost records (an unclean election, a disk, a restored backup) gives their offsets to others. It is known
     by its end, which lies before the group's offset, or by the record before that offset, which is another than the
     offset's metadata names. Then it is read from its beginning, and `on_replaced` gets the offset from which on its
     records are newer than what was decided last.
@@ -191,7 +191,7 @@ class Positions:
 
     def _replaced(self, partition: Partition, committed: int, last: LastRecord | None) -> None:
         logger.warning(
-            "the topic lost records before the group's offset: it was truncated or put back; it is read from its"
+            "the topic lost records before the group's offset: it was truncated or restored; it is read from its"
             " beginning",
             extra={"topic": partition.topic, "partition": partition.partition, "offset": committed},
         )

@@ -111,7 +111,7 @@ class Publishing:
             # 2. The states of all clusters that the decisions name are gathered, and their place in the outbox is
             #    noted. A state that changes from here on stays in the outbox, whatever is confirmed in step 7.
             relay_batches = self._relay.of_batch(batch.items, decided.namespaces)
-            # 3. What a recovery put back is published before the first decision of its store epoch. Else a second loss
+            # 3. What a recovery restored is published before the first decision of its store epoch. Else a second loss
             #    would find questions counted in the clusters of before the first, and in those of now.
             self._relay_pending_first(relay_batches)
             # 4. Records and input offsets go into one transaction, fenced by the generation of the group: a worker

@@ -98,7 +98,7 @@ def _warn(role: Role, topic: FoundTopic, found_input: FoundTopic) -> None:
         problems.append(
             Problem(
                 f"min.compaction.lag.ms is {lag_ms}",
-                f"set it to {COMPACTION_LAG_MS}, or a Redis that is lost is put back from less than was published",
+                f"set it to {COMPACTION_LAG_MS}, or a Redis that is lost is restored from less than was published",
             )
         )
     for problem in problems:

@@ -243,7 +243,7 @@ class Worker:
     def _recover(self, namespace: str) -> None:
         """Outside of a session, or at once where the topic knows nothing of the namespace.
 
-        To put back many clusters takes longer than the group waits for a member that does not poll. So the session
+        To restore many clusters takes longer than the group waits for a member that does not poll. So the session
         ends, and the next begins with what was lost, before it joins the group.
         """
         # Raises NamespaceHeld where nobody but the holder recovers it.
@@ -252,7 +252,7 @@ class Worker:
         if damage is not None:
             raise damage
         if self.condition.in_session and self._recovery.is_published(namespace):
-            raise RecoveryNeeded(f"namespace {namespace!r} is put back before the worker joins its group again")
+            raise RecoveryNeeded(f"namespace {namespace!r} is restored before the worker joins its group again")
         self._recovery.recover(namespace)
 
     def _recover_all(self, namespaces: Collection[str]) -> None:
@@ -264,7 +264,7 @@ class Worker:
                 # One that somebody holds is recovered by nobody else.
                 with suppress(NamespaceHeld):
                     self._store.begin_recovery(name)
-                    raise RecoveryNeeded("namespaces are put back before the worker joins its group again")
+                    raise RecoveryNeeded("namespaces are restored before the worker joins its group again")
         self._recovery.recover_all(unrecovered)
 
     def _run_session(self) -> None:

@@ -130,7 +130,7 @@ def embedded(
 
 
 def _open(settings: Settings, store: RedisStore, namespace: str, encoder: Encoder) -> None:
-    """Open the namespace as a worker does, and recover it: what the cluster topic has of it is put back first."""
+    """Open the namespace as a worker does, and recover it: what the cluster topic has of it is restored first."""
     if store.store_epoch(namespace) is not None:
         return
     limits = settings.namespaces

@@ -1,4 +1,4 @@
-"""A store compared with what was published, put back from it, and moved to another Redis.
+"""A store compared with what was published, restored from it, and moved to another Redis.
 
 Each function connects by the settings, and raises what store and topics raise: StoreUnavailable, StoreRefused,
 KafkaUnavailable, KafkaRefused, AnotherStore.

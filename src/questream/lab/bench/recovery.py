@@ -34,7 +34,7 @@ _MODEL, _REVISION, _THRESHOLD = "made-up", "1", 0.725
 
 @dataclass(frozen=True, slots=True)
 class RecoveryFigures:
-    """`clusters` of a namespace put back by one worker, then read as every worker reads them when it starts.
+    """`clusters` of a namespace restored by one worker, then read as every worker reads them when it starts.
 
     Memory is that of this process, which does what the worker does: None where the system does not report it.
     """
@@ -62,7 +62,7 @@ def measure_recovery(
         store.open(namespace, Identity(_MODEL, _REVISION, dimension, "centred", "adaptive", _THRESHOLD))
         topic = ClusterTopic(own, store.stream)
         recovery = StoreRecovery(store, topic, Homes(store, location_of(own.redis)), RecoveryLease(store, _wait))
-        announce(f"recovery: {clusters:,} clusters are put back")
+        announce(f"recovery: {clusters:,} clusters are restored")
         forget_peak()
         before, started, processor = resident_bytes(os.getpid()), time.perf_counter(), time.process_time()
         recovery.recover(namespace)

@@ -63,5 +63,5 @@ class LevelCalls(Protocol):
         """Put levels back under the token of a recovery, with their version; what cannot be read goes.
 
         `published` is the version that the topic has, by default that of the levels. False, and nothing is changed,
-        where the store has later ones or the recovery is another's, or there are none to put back (version 0).
+        where the store has later ones or the recovery is another's, or there are none to restore (version 0).
         """

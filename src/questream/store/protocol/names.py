@@ -22,7 +22,7 @@ class MadeName(NamedTuple):
 
 
 class NameCalls(Protocol):
-    """The made names of a namespace: one for a cluster at most. They are not put back after a loss, but made anew."""
+    """The made names of a namespace: one for a cluster at most. They are not restored after a loss, but made anew."""
 
     def made_names(self, namespace: str) -> dict[int, MadeName]:
         """All of them by cluster, without those that cannot be read."""

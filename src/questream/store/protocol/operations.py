@@ -278,12 +278,12 @@ class Operations(Protocol):
         """
 
     def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int | None:
-        """What was published, oldest first, up to the number `newest`: put back what the store lacks of it.
+        """What was published, oldest first, up to the number `newest`: restore what the store lacks of it.
 
         A number that a store without its memory gave again is that of the operation in the topic; the other goes behind
         them all. One that was done again under its id is the one that was published.
 
-        `token` is that of the claim, or of the recovery in hand. Returns how many were put back; None where it is
+        `token` is that of the claim, or of the recovery in hand. Returns how many were restored; None where it is
         another's by now.
         """
 

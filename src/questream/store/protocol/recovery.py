@@ -1,4 +1,4 @@
-"""Recovery: a store that may have forgotten is compared with the cluster topic, and what it lacks is put back."""
+"""Recovery: a store that may have forgotten is compared with the cluster topic, and what it lacks is restored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from questream.domain import ClusterState, InFlight, NamespaceState
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A cluster to put back. `publish` asks for its state to be published again, since it is not what was read.
+    """A cluster to restore. `publish` asks for its state to be published again, since it is not what was read.
 
     What the store has of a `damaged` one is replaced, whatever its revision.
     """

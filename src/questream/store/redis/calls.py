@@ -103,7 +103,7 @@ class RedisCalls:
         except LostMemory as lost:
             self.end_store_epoch(namespace)
             raise RecoveryNeeded(
-                f"Redis has lost a part of namespace {namespace!r} ({lost}), which is put back from the cluster topic"
+                f"Redis has lost a part of namespace {namespace!r} ({lost}), which is restored from the cluster topic"
             ) from lost
 
     def end_store_epoch(self, namespace: str) -> None:
@@ -128,7 +128,7 @@ class RedisCalls:
         except redis.exceptions.ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
-            # Each namespace that is opened or recovered is put back.
+            # Each namespace that is opened or recovered is restored.
             self._client.delete(self._keys.namespaces)
             return call(self._keys.namespaces, *args)
 

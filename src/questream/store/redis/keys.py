@@ -43,7 +43,7 @@ KINDS = (
         "set",
         "the name of every namespace",
         "admit; commands of open and recover",
-        "a command, where it is of another type: each namespace that is opened is put back",
+        "a command, where it is of another type: each namespace that is opened is restored",
     ),
     Kind(
         "PREFIX:streams",

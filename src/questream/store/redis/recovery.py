@@ -1,4 +1,4 @@
-"""Recovery in Redis: what is left is looked at, and what it lacks is put back."""
+"""Recovery in Redis: what is left is looked at, and what it lacks is restored."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class MemoryRecovery(MemoryBase):
             return {i: InFlight(row.in_flight.joins) for i, row in rows.items() if row.in_flight.joins}
 
     def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:  # noqa: ARG002 - of no namespace
-        # It lives and dies with its process: no copy of it is put back.
+        # It lives and dies with its process: no copy of it is restored.
         return None
 
     def begin_recovery(self, namespace: str) -> str:

@@ -142,7 +142,7 @@ def recovery_needed(namespace: str) -> RecoveryNeeded:
 def lost_memory(state: Namespace, namespace: str) -> RecoveryNeeded:
     """The namespace is not what it was seen to be: it has to be recovered."""
     state.store_epoch = None
-    return RecoveryNeeded(f"namespace {namespace!r} has lost memory, which is put back from the cluster topic")
+    return RecoveryNeeded(f"namespace {namespace!r} has lost memory, which is restored from the cluster topic")
 
 
 def revision_of(state: Namespace, cluster_id: int) -> int | None:

@@ -48,7 +48,7 @@ def check_home(context: CheckContext) -> Iterator[Finding]:
     # Of a store that was emptied, the next worker makes a new home.
     lacking = [name for name in found if Home.parse(store.home(name)) is None]
     if lacking:
-        yield Finding("redis home", "ok", f"it was emptied; the next worker puts {_some(lacking)} back")
+        yield Finding("redis home", "ok", f"it was emptied; the next worker restores {_some(lacking)}")
     else:
         yield Finding(
             "redis home", "ok", f"this Redis serves {_some(list(found))}" if found else "nothing is published yet"

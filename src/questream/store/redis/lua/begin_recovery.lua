@@ -1,4 +1,4 @@
--- Begin to compare the namespace with the cluster topic: what is put back and recovered later holds only if the memory
+-- Begin to compare the namespace with the cluster topic: what is restored and recovered later holds only if the memory
 -- that was compared is still there.
 -- KEYS: 1 meta
 -- ARGV: 1 nonce
@@ -7,7 +7,7 @@
 local meta_key, nonce = KEYS[1], ARGV[1]
 if is_other('HEXISTS', meta_key, 'moved') then redis.call('DEL', meta_key) end
 if redis.call('HEXISTS', meta_key, 'moved') == 1 then return redis.error_reply('LEFT for another store') end
--- A number that cannot be read is missing: what it was is put back.
+-- A number that cannot be read is missing: what it was is restored.
 for _, field in ipairs({'seq', 'next', 'mean_questions', 'generation', 'dimension', 'live', 'live_seq', 'outdated_count', 'operation_count',
     'operations_published', 'held_until', 'threshold'}) do
   local text = redis.call('HGET', meta_key, field)

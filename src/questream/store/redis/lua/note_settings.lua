@@ -6,7 +6,7 @@
 -- Replies: {{worker, settings} * N} of the settings in use with another digest; none of a namespace that is not there
 local meta_key, worker, own_digest, own_settings, gone_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('HEXISTS', meta_key, 'model') == 0 then return {} end
--- A copy that was put back under running workers is not made younger by them (recovery/age.py).
+-- A copy that was restored under running workers is not made younger by them (recovery/age.py).
 if redis.call('HEXISTS', meta_key, 'incarnation') == 1 and not current_store_epoch(meta_key) then worker = '' end
 local now_ms = time_ms()
 local is_read, noted = pcall(cjson.decode, redis.call('HGET', meta_key, 'settings') or '{}')

@@ -24,7 +24,7 @@ local function recovery_needed()
 end
 
 -- A key is missing, of another type, cut short, or older than what was seen of it: the namespace has lost memory while
--- Redis went on. The caller ends the store epoch, so that what is missing is put back from the cluster topic.
+-- Redis went on. The caller ends the store epoch, so that what is missing is restored from the cluster topic.
 local function lost(what)
   return redis.error_reply('LOST ' .. what)
 end

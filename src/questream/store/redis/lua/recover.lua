@@ -1,4 +1,4 @@
--- The namespace has been compared with the cluster topic, and what it had lost is put back: decisions may go on.
+-- The namespace has been compared with the cluster topic, and what it had lost is restored: decisions may go on.
 -- All mirrors are void by that: the log begins anew.
 -- KEYS: 1 meta, 2 log, 3 outbox, then P ledgers, then idle
 -- ARGV: 1 JSON {token, nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,

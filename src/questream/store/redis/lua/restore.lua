@@ -1,7 +1,7 @@
 -- Put back clusters that the cluster topic knows in a later revision than the namespace does, or knows to be retired.
 -- KEYS: 1 meta, 2 idle, 3 outbox, then N clusters, then singletons, aliases
 -- ARGV: 1 token of the memory that was compared, 2 JSON [{id, revision, retired, damaged, publish, fields: {field: text}}] * N, then N sums or ''
--- Replies: how many were put back, or -1 if somebody else has recovered the namespace, or its memory is another by now
+-- Replies: how many were restored, or -1 if somebody else has recovered the namespace, or its memory is another by now
 local meta_key, idle_key, outbox_key = KEYS[1], KEYS[2], KEYS[3]
 local singletons_key, aliases_key = KEYS[#KEYS - 1], KEYS[#KEYS]
 local token, clusters = ARGV[1], cjson.decode(ARGV[2])

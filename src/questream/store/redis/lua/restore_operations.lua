@@ -1,10 +1,10 @@
--- Compare the operations with what was published of them: what the store lacks is put back.
+-- Compare the operations with what was published of them: what the store lacks is restored.
 -- A store that had lost its memory may have given a number again before somebody noticed: who has it in the topic keeps
 -- it, and the other goes behind all of them. An operation that was done again meanwhile is the one that was published.
 -- KEYS: 1 meta, 2 operations, 3 operation_ids
 -- ARGV: 1 token of the claim or of a recovery, 2 number of the last published one, 3 how many operations stay,
 --       4 JSON [[number, id, undoes or 0] * N], oldest first, then N texts as they are kept
--- Replies: how many were put back; false where claim and recovery are another's
+-- Replies: how many were restored; false where claim and recovery are another's
 local meta_key, operations_key, ids_key = KEYS[1], KEYS[2], KEYS[3]
 local token, newest, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local store_epoch = current_store_epoch(meta_key)

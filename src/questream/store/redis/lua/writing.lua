@@ -391,7 +391,7 @@ end
 -- What is wrong with the levels of a namespace that a release before levels has recovered, or nil: it put none back, and
 -- numbers that were given would be given again. Every recovery of a release that knows them notes its store epoch.
 local function levels_damage(meta_key, store_epoch)
-  if redis.call('HGET', meta_key, 'levels_epoch') ~= store_epoch then return 'levels were not put back' end
+  if redis.call('HGET', meta_key, 'levels_epoch') ~= store_epoch then return 'levels were not restored' end
 end
 
 -- How often a cluster was found outdated in the cluster topic (verify_before_commit.lua): with the time, where the outbox
