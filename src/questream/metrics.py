@@ -34,7 +34,7 @@ class Metrics:
         self.dead_lettered = counter("questream_dead_lettered", "Records sent to the dead-letter topic.", ["reason"])
         self.passed_over = counter(
             "questream_passed_over",
-            "Records that are no question by the settings of `input`, such as tombstones; their offsets move.",
+            "Records that the settings of `input` exclude, such as tombstones; their offsets are committed.",
             ["reason"],
         )
         self.replayed = counter(
@@ -73,7 +73,7 @@ class Metrics:
         )
         self.levels_too_large = gauge(
             "questream_levels_too_large",
-            "Namespaces with more clusters than levels.max_clusters, whose intents and topics stay as they are.",
+            "Namespaces with more clusters than levels.max_clusters, whose intents and topics are not updated.",
         )
         self.stale_retries = counter(
             "questream_stale_retries", "Commits decided again because other workers came first."
@@ -134,14 +134,14 @@ class Metrics:
             "Bytes of Redis for the logs of all namespaces, when last measured.",
         )
         self.backlog = gauge("questream_backlog_questions", "Records fetched and waiting for the device.")
-        self.ready = gauge("questream_ready", "1 where Kafka, Redis and the model are there, else 0.")
+        self.ready = gauge("questream_ready", "1 where Kafka, Redis and the model are available, else 0.")
         self.held_partitions = gauge(
             "questream_held_partitions",
             "Partitions that wait at a record of a namespace that is being moved to another model; the others go on.",
         )
         self.settling_clusters = gauge(
             "questream_settling_clusters",
-            "Clusters that this worker restores into Redis from the cluster topic, in the namespace in hand, before it"
+            "Clusters that this worker restores into Redis from the cluster topic, in the present namespace, before it"
             " joins its group; 0 while it recovers nothing.",
         )
         self.settled_clusters = gauge(

@@ -293,7 +293,7 @@ def test_two_clusters_are_merged_by_an_operation(filled: str) -> None:
     assert (previewed.json["operation"], previewed.json["survivor"]) == (None, "c1")
     # Without Kafka nobody knows the questions.
     assert "effect" not in previewed.json
-    assert "what it would do with questions is not known" in previewed.err
+    assert "its effect on questions is not known" in previewed.err
     by_ann = ("--actor", "ann", "--reason", "same", "--id", "m1", "--json", f"--redis.url={filled}")
     outcome = questream("clusters", "merge", "c3", "c1", *by_ann)
     told = outcome.json

@@ -127,7 +127,7 @@ class DecidedTopics:
                 str(decision["decided_at"]),
             )
         except (TypeError, KeyError, ValueError):
-            logger.warning("a record of the output topic is no decision", extra={"offset": message.offset})
+            logger.warning("a record of the output topic is not a decision", extra={"offset": message.offset})
             return None
 
     def _question(self, message: Message) -> Question | None:

@@ -50,7 +50,7 @@ def calibrate(
     questions: Annotated[int, typer.Option(min=100, max=8000, help="Most questions of a sample.")] = 2_000,
     shuffles: Annotated[int, typer.Option(min=0, help="Orders beside that of the file, with --groups.")] = 2,
     examples: Annotated[int, typer.Option(min=0, max=50, help="Clusters and pairs to show of each setting.")] = 4,
-    seed: Annotated[int, typer.Option(help="Draws samples, orders and what is asked.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws samples, orders and pairs to ask about.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Propose the threshold for your stream: from labelled pairs, gold groups, a few answers, or a sample alone.

@@ -42,7 +42,7 @@ AnyLevelArgument = Annotated[
 
 ExportFormat = Literal["jsonl", "csv"]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")]
-FormatOption = Annotated[ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")]
+FormatOption = Annotated[ExportFormat | None, typer.Option(help="Default: by the file's suffix, else jsonl.")]
 
 
 @clusters.command("list")

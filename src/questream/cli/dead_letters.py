@@ -70,9 +70,9 @@ def replay(
     if count.other_topic:
         remark(f"{count.other_topic:,} came from another topic; name it with --kafka.input_topic to replay them")
     if count.no_origin:
-        remark(f"{count.no_origin:,} do not say where they came from and stay where they are")
+        remark(f"{count.no_origin:,} do not name their origin and stay in the topic")
     if count.gone:
-        remark(f"{count.gone:,} refer to a record that the input topic no longer keeps, and stay where they are")
+        remark(f"{count.gone:,} refer to a record that the input topic no longer keeps, and stay in the topic")
     if count.too_large:
         remark(
             f"{count.too_large:,} refer to compressed batches that unpack to more than kafka.max_unpacked_bytes:"

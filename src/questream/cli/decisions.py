@@ -255,7 +255,7 @@ def print_proposed(
     try:
         effect = effect_of(change.settings, store, namespace, found, change.looked_at or 0, scoring or loaded)
     except QuestreamError as error:
-        remark(f"what it would do with questions is not known: {error}")
+        remark(f"its effect on questions is not known: {error}")
         print_decided(found, change.as_json)
         return
     print_decided(found, change.as_json, {"effect": asdict(effect)})

@@ -49,7 +49,7 @@ def import_(
     elif done:
         print_line(f"operation {', '.join(str(one.number) for one in done)}")
     elif not changed:
-        print_line("all intents of the file are there already")
+        print_line("all intents of the file exist already")
 
 
 @intents.command("export")

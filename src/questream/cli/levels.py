@@ -49,7 +49,7 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
     vocabulary = read_vocabulary(store, namespace)
     found = read_communities(store, namespace).get(node)
     if found.node != node:
-        remark(f"{node} is no more; most of its questions are in {found.node}")
+        remark(f"{node} no longer exists; most of its questions are in {found.node}")
     row: dict[str, Any] = as_document(found, vocabulary)
     made = read_made_names(store, namespace)
     leaves = [as_named_document(state, vocabulary, made) for state in found.clusters]

@@ -63,7 +63,7 @@ def forget(
     forgets = preview(decisions, chosen, decisions.forget(number)).forgets
     known = known_as(store, chosen, change.by.id)
     if forgets is not None and not change.dry_run and known is None and not change.yes:
-        remark(f"c{forgets.cluster_id} and {len(forgets.aliases):,} that it absorbed lose their texts, for ever")
+        remark(f"c{forgets.cluster_id} and {len(forgets.aliases):,} that it absorbed lose their texts for good")
         if not agrees("Erase them?"):
             raise QuestreamError("nothing was erased", "say --yes to erase without being asked")
     aliases = [f"c{alias}" for alias in forgets.aliases] if forgets is not None else []

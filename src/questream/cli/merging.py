@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from questream.domain import ClusterState
 
 KeepOption = Annotated[
-    str | None, typer.Option(help="The one of the two whose label and route stay; default: the survivor's.")
+    str | None, typer.Option(help="The cluster that gives label and route; default: the survivor.")
 ]
 
 

@@ -57,7 +57,7 @@ def produce(
     ] = None,
     format: Annotated[
         Literal["text", "table", "json"] | None,
-        typer.Option(help="What the file is; default: what its suffix or first line says."),
+        typer.Option(help="Format of the file; default: by its suffix or first line."),
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Pass over lines that cannot be sent, and name them.")

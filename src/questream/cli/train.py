@@ -47,7 +47,7 @@ def train(
     hard_negatives: Annotated[
         int, typer.Option(min=0, max=16, help="Near texts of other groups as negatives of each pair.")
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Draws what is held out, the pairs and their order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the held-out part, the pairs and their order.")] = 0,
     compared: Annotated[int, typer.Option(min=100, help="Most held-out questions that are compared.")] = 2_000,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 500,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped or was killed.")] = False,

@@ -105,7 +105,7 @@ def _probe(library: SentenceTransformer, folder: Path, tokenizer: Tokenizer, max
             " save it again with SentenceTransformer.save, or choose another model",
         ) from error
     if not np.isfinite(probe.expected).all(axis=1).any():
-        raise ModelError(f"The model in {folder} gives no finite vector of any text", "fetch it again")
+        raise ModelError(f"The model in {folder} returns no finite vector of any text", "fetch it again")
     return probe
 
 

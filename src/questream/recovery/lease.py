@@ -46,7 +46,7 @@ class RecoveryLease:
     def require(self) -> None:
         """Raises RecoveryNeeded where another has taken over, as after this process stood still for too long."""
         if self._lost.is_set():
-            raise RecoveryNeeded("another worker goes on with recovery")
+            raise RecoveryNeeded("another worker continues the recovery")
 
     def _renew(self, namespace: str, token: str, left: threading.Event) -> None:
         while not left.wait(self._seconds / 5):

@@ -259,7 +259,7 @@ class Analysis:
             self.take(load_encoder(self._settings.model), *([] if former is None else [load_encoder(former)]))
         except Exception as error:
             self._failure = met(error, "the model")
-            logger.warning("the model is not loaded: nobody can ask", extra={"reason": str(self._failure)})
+            logger.warning("the model is not loaded: no question can be assigned", extra={"reason": str(self._failure)})
         finally:
             self._loaded.set()
 

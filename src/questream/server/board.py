@@ -40,7 +40,7 @@ class EventBoard:
                 raise ValueError
             event = read_event(message.value)
         except ValueError:
-            logger.warning("a record of the topic of events is no event", extra={"offset": message.offset})
+            logger.warning("a record of the event topic is not an event", extra={"offset": message.offset})
             return
         with self._guard:
             kept = self._events.setdefault(event.namespace, deque(maxlen=MOST_EVENTS))

@@ -103,6 +103,6 @@ def take_states(catalogues: Catalogues) -> Callable[[Message], None]:
         try:
             catalogues.follow(decode_cluster_state(key, message.value))
         except BadRecord:
-            logger.warning("a record of the cluster topic is no state", extra={"offset": message.offset})
+            logger.warning("a record of the cluster topic is not a state", extra={"offset": message.offset})
 
     return take

@@ -45,7 +45,7 @@ class TokenFile:
         self._seen: tuple[int, int] | None = None
         self._tokens: dict[str, Token] = {}
         if not path.exists():
-            logger.warning("serve.tokens_file is not there yet: nobody can log in", extra={"path": str(path)})
+            logger.warning("serve.tokens_file does not exist yet: no login is possible", extra={"path": str(path)})
         self._read()
 
     def find(self, token: str) -> Token | None:

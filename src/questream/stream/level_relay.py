@@ -65,7 +65,7 @@ class LevelRelay:
         """Raises RecoveryNeeded unless the levels still stand as they were claimed. Their records are in the log."""
         mark = self._store.levels_marks([claimed.namespace]).get(claimed.namespace)
         if mark is None or mark.version != claimed.version:
-            raise RecoveryNeeded("the levels of this namespace were found anew while they were published")
+            raise RecoveryNeeded("the levels of this namespace were replaced while they were published")
 
     def confirm(self, claimed: ClaimedLevels) -> None:
         """They are published."""

@@ -154,7 +154,7 @@ class LevelRuns:
         too_large = mark.live > self._settings.max_clusters
         if too_large and namespace not in self._too_large:
             logger.warning(
-                "a namespace has more clusters than levels are found of: its intents and topics stay as they are",
+                "a namespace has more clusters than levels.max_clusters: its intents and topics are not updated",
                 extra={"namespace": namespace, "clusters": mark.live, "max_clusters": self._settings.max_clusters},
             )
         (self._too_large.add if too_large else self._too_large.discard)(namespace)

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _REMEDY = "create it with: questream topics create"
 _WITHOUT: dict[Role, str] = {
-    "operation": "the operation topic does not exist: what people decide is kept in Redis alone",
+    "operation": "the operation topic does not exist: operations are kept in Redis alone",
     "correction": "the correction topic does not exist: operations that move questions wait, and those behind them",
 }
 

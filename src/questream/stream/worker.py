@@ -210,7 +210,7 @@ class Worker:
                 refusal = self._topics_refused(error)
                 if refusal is not None:
                     raise refusal from error
-                logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
+                logger.warning("session with Kafka lost; starting a new one", extra={"reason": str(error)})
             if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             self._stopping.wait(pause)

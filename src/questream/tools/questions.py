@@ -74,7 +74,7 @@ def chosen_question(settings: Settings, namespace: str, question_id: str | None,
     if (question_id is None) == (text is None):
         raise QuestreamError("a cluster is represented by one question", "give its id or its text, not both")
     if not settings.clusters.keep_texts:
-        raise QuestreamError("no texts of questions are kept here", "clusters.keep_texts has to be true for that")
+        raise QuestreamError("this store keeps no texts of questions", "set clusters.keep_texts to true")
     if question_id is None:
         return ReadQuestion(question_of(text or "", settings))
     ((decision, _, read),) = _read_again(settings, namespace, [question_id])

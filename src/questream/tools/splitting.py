@@ -93,7 +93,7 @@ def proposed_part(
     if not apart.any():
         raise OperationRefused(
             f"the questions that {format_cluster_id(cluster_id)} keeps do not fall into two groups",
-            "name those that are another part by their ids, or give examples with --text",
+            "name the questions of the other part by their ids, or give examples with --text",
         )
     return list(compress(kept, apart))
 

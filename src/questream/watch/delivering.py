@@ -132,7 +132,7 @@ class Session:
             notification = Notification(message.value, message.timestamp)
         except ValueError:
             where = {"partition": message.partition, "offset": message.offset}
-            logger.warning("a record of the topic of events is no event and is passed over", extra=where)
+            logger.warning("a record of the event topic is not an event and is skipped", extra=where)
         else:
             if not is_wanted(notification, self._webhooks):
                 self._metrics.events.labels("filtered").inc()

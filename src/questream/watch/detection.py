@@ -37,7 +37,7 @@ def read_published(message: Message) -> PublishedEvent | None:
         event = read_event(message.value)
     except ValueError:
         place = {"partition": message.partition, "offset": message.offset}
-        logger.warning("a record of the topic of events is no event and is passed over", extra=place)
+        logger.warning("a record of the event topic is not an event and is skipped", extra=place)
         return None
     return PublishedEvent(event.time_ms, event.id, event.namespace, event.cluster_id, event.kind)
 

@@ -87,4 +87,4 @@ def _answer(body: bytes) -> Answer:
         text = orjson.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError):
         text = None
-    return Answer(text) if isinstance(text, str) else Answer(fault="an answer that is no completion of a chat")
+    return Answer(text) if isinstance(text, str) else Answer(fault="an answer that is not a chat completion")

@@ -29,7 +29,7 @@ def run_sessions(session: Callable[[], None], stopping: threading.Event, conditi
             if not recourse_of(error).may_pass:
                 raise
             condition.note_failure(str(error))
-            logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
+            logger.warning("session with Kafka lost; starting a new one", extra={"reason": str(error)})
         if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
             pause = _FIRST_PAUSE_SECONDS
         stopping.wait(pause)

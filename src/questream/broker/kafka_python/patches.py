@@ -53,7 +53,7 @@ PATCHES = (
         2083,
     ),
     Patch(
-        "a client all of whose brokers came back at other addresses never asks those again that it was given",
+        "a client whose brokers all came back at other addresses never asks the bootstrap servers again",
         "kafka.cluster.ClusterMetadata._do_refresh_metadata",
         "patches",
         "tests/contract/test_broker.py::test_a_client_whose_brokers_are_all_elsewhere_by_now_asks_where_it_began",
@@ -65,7 +65,7 @@ PATCHES = (
         "tests/integration/test_worker_trouble.py::test_a_wrong_password_ends_the_worker_and_names_the_setting",
     ),
     Patch(
-        "a transactional request is lost when its coordinator goes away, and its caller waits for ever",
+        "a transactional request is lost when its coordinator goes away, and its caller waits without end",
         "kafka.producer.sender.Sender.__init__",
         "patches",
         "tests/integration/test_operations_of_kafka.py::test_brokers_that_are_restarted_one_by_one_end_no_worker",
@@ -89,7 +89,7 @@ PATCHES = (
         "tests/unit/test_patches.py::test_a_transaction_that_follows_another_asks_again_within_milliseconds",
     ),
     Patch(
-        "a producer takes no header without a value, and no record of which key and value are null",
+        "a producer takes no header without a value, and no record with a null key and a null value",
         "kafka.producer.record_accumulator.MemoryRecordsBuilder",
         "patches",
         "tests/contract/test_broker.py::test_a_record_comes_as_it_was_sent",
@@ -107,7 +107,7 @@ PATCHES = (
         "tests/unit/test_unpacking.py::test_a_batch_beyond_the_budget_gives_its_places_and_the_next_is_read",
     ),
     Patch(
-        "a poll hands on whatever number of bytes it has",
+        "a poll returns any number of bytes",
         "kafka.consumer.fetcher.Fetcher._append",
         "consumer",
         "tests/integration/test_unpacking.py::test_a_poll_hands_on_no_more_bytes_than_a_batch_may_have",
@@ -138,7 +138,7 @@ PATCHES = (
         "test_partitions_added_to_the_input_topic_are_read_although_the_join_outlasts_many_polls",
     ),
     Patch(
-        "a join that succeeds while nobody polls is thrown away and begun again",
+        "a join that succeeds without a poll is thrown away and begun again",
         "kafka.coordinator.base.BaseCoordinator._join_task",
         "consumer",
         "tests/contract/test_broker.py::test_a_join_that_ends_between_two_polls_is_not_begun_again",

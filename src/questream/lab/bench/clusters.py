@@ -193,7 +193,7 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
         proposal = Proposal(fresh.store_epoch, seq, [], cluster_updates, mean, identity.model, identity.threshold, now)
         reply = store.commit({namespace: proposal})[namespace]
         if not isinstance(reply, Committed):
-            raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
+            raise QuestreamError(f"namespace {namespace!r} is in use elsewhere")
         seq = reply.seq
 
 

@@ -165,7 +165,7 @@ def _change(
         moved = Proposal(mirror.store_epoch, seq, [], updates, None, _MODEL, _THRESHOLD, now_ms)
         reply = store.commit({namespace: moved})[namespace]
         if not isinstance(reply, Committed):
-            raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
+            raise QuestreamError(f"namespace {namespace!r} is in use elsewhere")
         seq = reply.seq
         members[drawn] += 1
         count.value += at_once

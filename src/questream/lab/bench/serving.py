@@ -145,7 +145,7 @@ def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> lis
         proposal = Proposal(fresh.store_epoch, seq, [], updates, mean, identity.model, 0.7, now)
         reply = store.commit({namespace: proposal})[namespace]
         if not isinstance(reply, Committed):
-            raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
+            raise QuestreamError(f"namespace {namespace!r} is in use elsewhere")
         seq = reply.seq
     for at in range(0, clusters, max(1, _LABELLED_EVERY)):
         store.label(namespace, at + 1, f"label {at % 97}", "team")

@@ -77,7 +77,7 @@ def train_judge(settings: Settings, corpus: Corpus, order: Order, watch: Watch) 
                 "give --pairs with label 0, or more groups and --hard-negatives",
             )
     steps, resumed_at = _fit(settings, source, halves.train, pairs, checkpoints, order, watch)
-    watch.announce("the judge on what was held out")
+    watch.announce("the judge on the held-out part")
     judge = load_judge(
         JudgeSettings(model=str(checkpoints / MODEL), min_probability=settings.judge.min_probability),
         settings.model.device,

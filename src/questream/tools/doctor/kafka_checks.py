@@ -81,7 +81,7 @@ def check_topics(context: CheckContext) -> Iterator[Finding]:
 
 def _missing(check: str, role: Role) -> Finding:
     if role == "operation":
-        text = "the operation topic does not exist: what people decide is kept in Redis alone"
+        text = "the operation topic does not exist: operations are kept in Redis alone"
         return Finding(check, "warn", text, "questream topics create")
     if role == "correction":
         text = (
