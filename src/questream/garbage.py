@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def garbage_left_alone() -> Iterator[None]:
+def garbage_collection_delayed() -> Iterator[None]:
     """Without the collector: half a million objects come with torch, a million with 100,000 clusters, and all stay.
 
     It would walk all that is there each time that a quarter more has come. Of blocks that overlap, in any threads, the

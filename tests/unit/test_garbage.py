@@ -6,7 +6,7 @@ import gc
 import weakref
 from typing import Any
 
-from questream.garbage import garbage_left_alone
+from questream.garbage import garbage_collection_delayed
 
 MANY = 60_000
 
@@ -26,7 +26,7 @@ def test_the_collector_walks_nothing_while_much_is_read() -> None:
 
     gc.callbacks.append(note)
     try:
-        with garbage_left_alone():
+        with garbage_collection_delayed():
             table = [[at] for at in range(MANY)]
             assert passes == []
         table += [[at] for at in range(MANY)]
@@ -39,7 +39,7 @@ def test_the_collector_walks_nothing_while_much_is_read() -> None:
 def test_what_a_request_had_in_hand_meanwhile_is_collected_afterwards() -> None:
     page = Page()
     there = weakref.ref(page)
-    with garbage_left_alone():
+    with garbage_collection_delayed():
         table = [[at] for at in range(MANY)]
     del page
     gc.collect()
@@ -47,7 +47,7 @@ def test_what_a_request_had_in_hand_meanwhile_is_collected_afterwards() -> None:
 
 
 def test_of_two_that_overlap_none_leaves_the_collector_off() -> None:
-    first, second = garbage_left_alone(), garbage_left_alone()
+    first, second = garbage_collection_delayed(), garbage_collection_delayed()
     first.__enter__()
     second.__enter__()
     assert not gc.isenabled()

@@ -14,11 +14,11 @@ import pytest
 
 from questream.domain import ClusterState
 from questream.errors import MissingExtra, ModelError, ModelOwnerGone, QuestreamError, StoreUnavailable
-from questream.garbage import garbage_left_alone
+from questream.garbage import garbage_collection_delayed
 from questream.server.analysis import Analysis
 from questream.server.catalogue import Catalogue
 from questream.server.catalogues import Catalogues
-from questream.server.failures import Failures, again
+from questream.server.failures import Failures, without_traceback
 from questream.server.following import Follower
 from questream.server.levels import CurrentLevels
 from questream.server.mirrors import Mirrors
@@ -135,7 +135,7 @@ def frames_of(ask: Ask) -> int:
 @READERS
 def test_what_was_read_before_a_failure_goes_with_it(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = Failing()
-    with garbage_left_alone():
+    with garbage_collection_delayed():
         ask = opened(failing, monkeypatch)
         assert frames_of(ask) > 0
         wait_until(lambda: all(read() is None for read in failing.read), "half of it is gone")
@@ -211,7 +211,7 @@ def test_an_error_that_nobody_foresaw_is_told_without_its_words(
 
 def test_an_error_is_the_same_again() -> None:
     for error in (ModelOwnerGone(), MissingExtra("it", "a", "b"), ModelError("no model", "name one")):
-        told = again(error)
+        told = without_traceback(error)
         assert (type(told), told.args, vars(told), str(told)) == (type(error), error.args, vars(error), str(error))
         assert told is not error
 

@@ -17,9 +17,7 @@ from questream.errors import NamingsDiffer, QuestreamError
 if TYPE_CHECKING:
     from questream.domain import ClusterState
 
-KeepOption = Annotated[
-    str | None, typer.Option(help="The cluster that gives label and route; default: the survivor.")
-]
+KeepOption = Annotated[str | None, typer.Option(help="The cluster that gives label and route; default: the survivor.")]
 
 
 @change_command(clusters, "merge", previews=True)

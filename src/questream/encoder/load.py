@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from questream.encoder.encoder import Encoder
 from questream.encoder.files import locate_model
 from questream.encoder.kept import KeptProbes, default_folder
-from questream.garbage import garbage_left_alone
+from questream.garbage import garbage_collection_delayed
 
 if TYPE_CHECKING:
     from questream.settings import ModelSettings
@@ -25,7 +25,7 @@ def load_encoder(model: ModelSettings, probes: Path | None = None) -> Encoder:
     needs code of its own, or the device or `max_tokens` asked for cannot be had.
     """
     files = locate_model(model)
-    with garbage_left_alone():
+    with garbage_collection_delayed():
         # torch takes seconds to import: not before a model is really needed, and not for one that is refused.
         from questream.encoder.opening import open_kept_model
 

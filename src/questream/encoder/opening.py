@@ -22,7 +22,7 @@ from questream.encoder.opened import OpenModel
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
 from questream.encoder.probe import FAITHFUL_COSINE, Probe, probing
 from questream.encoder.weights import open_weights
-from questream.garbage import garbage_left_alone
+from questream.garbage import garbage_collection_delayed
 
 if TYPE_CHECKING:
     from questream.settings import ModelSettings
@@ -52,7 +52,7 @@ def open_kept_model(folder: Path, settings: ModelSettings, probes: KeptProbes) -
 
 
 def _by_library(folder: Path, settings: ModelSettings) -> OpenModel:
-    with garbage_left_alone():
+    with garbage_collection_delayed():
         # It takes seconds to import: not before it is really needed.
         from questream.encoder.model import open_model
 

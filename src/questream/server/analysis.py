@@ -24,7 +24,7 @@ from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, plan_import
 from questream.operations.suggesting import Suggestion, find_suggestions, largest_first, ruled_clusters
 from questream.server.catalogue import Nearness
-from questream.server.failures import again, met
+from questream.server.failures import read_failure, without_traceback
 from questream.server.levels import CurrentLevels
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
@@ -166,7 +166,7 @@ class Analysis:
         if not self._loaded.is_set():
             raise loading("the model's files")
         if self._failure is not None:
-            raise again(self._failure)
+            raise without_traceback(self._failure)
         whole = self._store.namespace_state(namespace)
         encoder = next((one for one in self._encoders if whole is not None and _is_of(one, whole)), None)
         if encoder is None:
@@ -258,7 +258,7 @@ class Analysis:
             self._judge = load_judge(self._settings.judge, self._settings.model.device)
             self.take(load_encoder(self._settings.model), *([] if former is None else [load_encoder(former)]))
         except Exception as error:
-            self._failure = met(error, "the model")
+            self._failure = read_failure(error, "the model")
             logger.warning("the model is not loaded: no question can be assigned", extra={"reason": str(self._failure)})
         finally:
             self._loaded.set()

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from questream.domain import ClusterState
 from questream.errors import QuestreamError
-from questream.garbage import garbage_left_alone
+from questream.garbage import garbage_collection_delayed
 from questream.naming.names import Vocabulary, name_of
 from questream.server.catalogue import Catalogue
-from questream.server.failures import Failures, again, met
+from questream.server.failures import Failures, read_failure, without_traceback
 from questream.server.problems import loading
 from questream.store.protocol import OPERATIONS_KEPT, Store
 
@@ -114,7 +114,7 @@ class Catalogues:
         if not reading.read.wait(wait_seconds):
             raise loading(f"the clusters of {namespace}")
         if reading.failure is not None:
-            raise again(reading.failure)
+            raise without_traceback(reading.failure)
         return reading
 
     def vocabulary(self, namespace: str) -> Vocabulary:
@@ -182,11 +182,11 @@ class Catalogues:
     def _read(self, namespace: str, kept: _Kept) -> None:
         started = time.monotonic()
         try:
-            with garbage_left_alone():
+            with garbage_collection_delayed():
                 kept.catalogue.put(self._store.summaries(namespace))
             self._read_names(namespace, kept)
         except Exception as error:
-            kept.failure = met(error, f"the clusters of {namespace}")
+            kept.failure = read_failure(error, f"the clusters of {namespace}")
             self._failures.add(namespace, kept.failure)
             logger.warning("clusters could not be read", extra={"namespace": namespace, "reason": str(kept.failure)})
         else:
@@ -216,5 +216,5 @@ class Catalogues:
                 states = self._store.states(namespace, dead[start : start + _CHUNK])
                 catalogue.put(state for state in states if state.merged_into is not None)
         except Exception as error:
-            reason = str(met(error, f"the merged clusters of {namespace}"))
+            reason = str(read_failure(error, f"the merged clusters of {namespace}"))
             logger.warning("merged clusters could not be read", extra={"namespace": namespace, "reason": reason})

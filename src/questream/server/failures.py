@@ -1,4 +1,4 @@
-"""Errors that are met while something is read, kept for those who ask."""
+"""Failures of reads, kept and raised again for later requests."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ E = TypeVar("E", bound=QuestreamError)
 
 
 class CannotBeRead(QuestreamError):
-    """Something that is none of questream's own errors happened while it was read; it is tried again."""
+    """An error of another library while something was read; it is tried again."""
 
 
-def met(error: Exception, what: str) -> QuestreamError:
-    """An error to keep, met while `what` was found out.
+def read_failure(error: Exception, what: str) -> QuestreamError:
+    """The error of a failed read of `what`, to be kept.
 
-    One that is none of questream's own is not quoted: a client's may quote what it read.
+    An error of another library is not quoted: its text may quote data.
     """
     if isinstance(error, QuestreamError):
-        return again(error)
+        return without_traceback(error)
     logger.warning("something could not be found out", extra={"what": what, "error": type(error).__name__})
     return CannotBeRead(f"{what} cannot be read now", "ask again: the log of this server names the kind of error")
 
 
-def again(error: E) -> E:
+def without_traceback(error: E) -> E:
     """The same error without traceback and cause, to be kept, and each time that it is raised.
 
     These hold the frames that it went through, with all that was in hand there: half a table, or each request that
@@ -69,24 +69,24 @@ class Failures:
         self._met: OrderedDict[str, _Failure] = OrderedDict()
 
     def check(self, name: str) -> None:
-        """Raises what was met, as long as that is left alone."""
+        """Raises the last failure during its pause."""
         with self._guard:
             known = self._met.get(name)
         if known is not None and self._now() < known.until:
-            raise again(known.error)
+            raise without_traceback(known.error)
 
     def add(self, name: str, error: QuestreamError) -> None:
-        """It was met just now."""
+        """Keep a failure, and begin its pause."""
         with self._guard:
             known = self._met.pop(name, None)
             times = 1 if known is None else known.times + 1
             # 2^9 seconds are more than the longest pause.
             pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(times - 1, 9), _LONGEST_PAUSE_SECONDS)
-            self._met[name] = _Failure(again(error), times, self._now() + pause)
+            self._met[name] = _Failure(without_traceback(error), times, self._now() + pause)
             while len(self._met) > _MOST_FAILURES:
                 self._met.popitem(last=False)
 
     def clear(self, name: str) -> None:
-        """It was read, or is to be tried at once."""
+        """Forget the failure: it was read, or is to be tried at once."""
         with self._guard:
             self._met.pop(name, None)

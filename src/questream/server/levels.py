@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from questream.clustering.levels import LevelRules, Levels, Node, leaf, place
 from questream.clustering.stored_levels import StoredLevels, Within
-from questream.garbage import garbage_left_alone
+from questream.garbage import garbage_collection_delayed
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused
 from questream.store.protocol import Store
@@ -114,7 +114,7 @@ class CurrentLevels:
         with known.reading:
             # What was read while this thread waited may be newer than what it asked for.
             if known.kept.stored.version != self._version(namespace):
-                with garbage_left_alone():
+                with garbage_collection_delayed():
                     stored = self._store.levels(namespace)
                     known.kept = _Kept(stored, Places.of(stored.levels))
             return known.kept

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from questream.clustering.mirror import Mirror
 from questream.errors import QuestreamError, RecoveryNeeded
-from questream.garbage import garbage_left_alone
-from questream.server.failures import Failures, again, met
+from questream.garbage import garbage_collection_delayed
+from questream.server.failures import Failures, read_failure, without_traceback
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -53,7 +53,7 @@ class Mirrors:
             if kept.failure is not None or kept.mirror is None or not self._is_brought_up(namespace, kept.mirror):
                 self._drop(namespace, kept)
                 if kept.failure is not None:
-                    raise again(kept.failure)
+                    raise without_traceback(kept.failure)
                 self._current(namespace)
                 raise loading(f"the centroids of {namespace}")
             yield kept.mirror
@@ -73,10 +73,10 @@ class Mirrors:
 
     def _load(self, namespace: str, kept: _Kept) -> None:
         try:
-            with garbage_left_alone():
+            with garbage_collection_delayed():
                 kept.mirror = self._store.load(namespace)
         except Exception as error:
-            kept.failure = met(error, f"the centroids of {namespace}")
+            kept.failure = read_failure(error, f"the centroids of {namespace}")
             self._failures.add(namespace, kept.failure)
             logger.warning("centroids could not be read", extra={"namespace": namespace, "reason": str(kept.failure)})
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from questream.errors import QuestreamError
-from questream.server.failures import Failures, again, met
+from questream.server.failures import Failures, read_failure, without_traceback
 from questream.server.problems import loading
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Snapshot(Generic[T]):
             raise loading(self._what)
         with self._guard:
             if self._failure is not None:
-                raise again(self._failure)
+                raise without_traceback(self._failure)
             found = self._found or known
         if found is None:
             raise loading(self._what)
@@ -80,7 +80,7 @@ class Snapshot(Generic[T]):
         try:
             found = Found(self._find_out(), int(time.time() * 1000))
         except Exception as error:
-            failure = met(error, self._what)
+            failure = read_failure(error, self._what)
         with self._guard:
             if self._done is done:
                 self._failure = failure
