@@ -6,11 +6,11 @@ import pytest
 
 from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.merging import Merge
-from questream.deciding.level_runs import find_anew, is_due, kept_nodes
+from questream.deciding.level_runs import is_due, kept_nodes, regroup_levels
 from questream.domain import Naming
 from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations import By, Decisions, merge_clusters
-from questream.operations.deciding import history_of_levels
+from questream.operations.decisions import history_of_levels
 from questream.store.protocol import Store, StoredLevels
 from questream.store.redis.store import RedisStore
 from tests.contract.test_levels import epoch, namespace, restored, waits
@@ -48,7 +48,7 @@ def intents(store: Store, namespace: str) -> list[Node]:
 def run(store: Store, namespace: str) -> None:
     """Find the levels anew, as a worker does."""
     stored, mirror, states = store.levels(namespace), store.load(namespace), list(store.summaries(namespace))
-    found, _ = find_anew(mirror, {one.cluster_id: one.size for one in states}, stored, RULES, kept_nodes(states))
+    found, _ = regroup_levels(mirror, {one.cluster_id: one.size for one in states}, stored, RULES, kept_nodes(states))
     assert store.write_levels(namespace, epoch(store, namespace), found)
 
 

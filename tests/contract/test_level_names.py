@@ -10,7 +10,7 @@ from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import LevelsChange, NamespaceRules
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
-from questream.operations.deciding import history_of_levels
+from questream.operations.decisions import history_of_levels
 from questream.store.ledger import decide
 from questream.store.protocol import Committed, Store, StoredLevels
 from tests.contract.test_levels import FOUND, INTENT, TOPIC, epoch, namespace, restored, waits
@@ -69,7 +69,7 @@ def test_a_name_that_levels_were_found_anew_meanwhile_is_proposed_again(
     assert store.operate(namespace, proposed) is None
     named = decisions.commit(decisions.label_level("i5", *CARDS))
     assert not store.write_levels(
-        namespace, epoch(store, namespace), proposed.levels.standing if proposed.levels else FOUND
+        namespace, epoch(store, namespace), proposed.levels.stored if proposed.levels else FOUND
     )
     assert store.levels(namespace).operation == named.number
 

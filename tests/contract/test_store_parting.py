@@ -170,7 +170,7 @@ def test_what_has_parted_is_not_taken_out_again_with_what_it_came_through(store:
     decisions.commit(decisions.unmerge(3))
     sizes = {state.cluster_id: (state.size, state.members) for state in store.clusters(namespace)}
     assert store.remains(namespace, 2) is None
-    with pytest.raises(OperationRefused, match="a part of it stands by itself"):
+    with pytest.raises(OperationRefused, match="a part of it is a cluster again"):
         decisions.commit(decisions.unmerge(2))
     assert {state.cluster_id: (state.size, state.members) for state in store.clusters(namespace)} == sizes
     # Merged again it is kept again, whole.

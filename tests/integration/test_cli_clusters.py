@@ -15,7 +15,7 @@ import pytest
 
 from questream import LevelRules, QuestionClusterer
 from questream.clustering.levels import Node
-from questream.deciding.level_runs import find_anew, kept_nodes
+from questream.deciding.level_runs import kept_nodes, regroup_levels
 from questream.encoder import Encoder
 from questream.errors import ExitCode
 from questream.settings import RedisSettings
@@ -59,7 +59,7 @@ def find_levels(store: RedisStore) -> None:
     stored, mirror = store.levels("default"), store.load("default")
     states = list(store.summaries("default"))
     sizes = {state.cluster_id: state.size for state in states}
-    found, _ = find_anew(mirror, sizes, stored, LevelRules(), kept_nodes(states))
+    found, _ = regroup_levels(mirror, sizes, stored, LevelRules(), kept_nodes(states))
     assert store.write_levels("default", mirror.store_epoch, found)
 
 

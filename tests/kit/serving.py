@@ -126,17 +126,17 @@ def client_of(
     catalogues = Catalogues(store, lambda: True)
     mirrors = Mirrors(store)
     levels = CurrentLevels(store, mirrors)
-    asking = Analysis(settings, store, mirrors, levels)
+    analysis = Analysis(settings, store, mirrors, levels)
     if encoder is not None:
-        asking.take(encoder)
+        analysis.take(encoder)
     services = Services(
         settings=settings,
         store=store,
         access=Access(settings.serve),
         catalogues=catalogues,
         operating=Operating(store, catalogues),
-        asking=asking,
-        suggesting=Suggesting(catalogues, levels, asking),
+        analysis=analysis,
+        suggesting=Suggesting(catalogues, levels, analysis),
         decisions=Decisions(lambda _: "the text"),
         events=board or EventBoard(),
         letters=DeadLetters(settings),

@@ -9,7 +9,7 @@ import pytest
 from questream import QuestionClusterer
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Operation, Ruling
 from questream.errors import OperationRefused, QuestreamError
-from questream.operations import By, Decisions, KnownQuestion, deciding, history, merge_clusters
+from questream.operations import By, Decisions, KnownQuestion, history, merge_clusters
 from questream.operations.requests import Propose
 from questream.store.reference.store import MemoryStore
 from questream.tools.named_questions import Named
@@ -408,7 +408,7 @@ def test_a_label_or_a_route_that_every_decision_would_carry_is_short(
 
 
 def test_a_cluster_is_not_separated_without_end(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deciding, "_MOST_SEPARATIONS", 2)
+    monkeypatch.setattr("questream.operations.decisions._MOST_SEPARATIONS", 2)
     decisions = by(store)
     for _ in range(2):
         decisions.commit(decisions.separate(1, 2))

@@ -16,7 +16,7 @@ from questream import QuestionClusterer
 from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.rules import Rules
 from questream.deciding.config import NamespaceConfig
-from questream.deciding.level_runs import find_anew, is_due, standing
+from questream.deciding.level_runs import current_levels, is_due, regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.metrics import Metrics
@@ -197,12 +197,12 @@ def test_a_store_that_is_not_recovered_is_let_be() -> None:
 def test_clusters_that_are_new_since_the_last_run_are_where_their_neighbours_are() -> None:
     store = MemoryStore()
     ask(store, 0, 20)
-    written, changed = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    written, changed = regroup_levels(store.load("default"), {}, StoredLevels(), RULES)
     assert changed == 0.0
     ask(store, 20, 4)
-    levels = standing(store.load("default"), written, RULES)
+    levels = current_levels(store.load("default"), written, RULES)
     assert [levels.path(20 + n)[1] for n in range(1, 5)] == [levels.path(n)[1] for n in range(1, 5)]
-    again, changed = find_anew(store.load("default"), {}, written, RULES)
+    again, changed = regroup_levels(store.load("default"), {}, written, RULES)
     assert changed == 0.0
     assert again.levels.path(24) == levels.path(24)
 
@@ -210,23 +210,23 @@ def test_clusters_that_are_new_since_the_last_run_are_where_their_neighbours_are
 def test_the_share_of_questions_that_change_is_told_by_size() -> None:
     store = MemoryStore()
     ask(store, 0, 20)
-    first, _ = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    first, _ = regroup_levels(store.load("default"), {}, StoredLevels(), RULES)
     moved = {**first.levels.parents, leaf(1): Node(1, 90)}
     sizes = dict.fromkeys(range(1, 21), 1) | {1: 20}
     stored = StoredLevels(Levels(moved, first.levels.next_numbers), 20)
-    _, changed = find_anew(store.load("default"), sizes, stored, RULES)
+    _, changed = regroup_levels(store.load("default"), sizes, stored, RULES)
     assert changed == pytest.approx(20 / 39)
 
 
 def test_ids_that_ended_lead_on_and_are_bounded() -> None:
     store = MemoryStore()
     ask(store, 0, 20)
-    first, _ = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    first, _ = regroup_levels(store.load("default"), {}, StoredLevels(), RULES)
     here, gone = first.levels.path(1)[1], Node(1, 70)
     # An intent of one leaf that the next run gives back to its neighbours, and a long history that led to it.
     parents = {**first.levels.parents, leaf(99): gone}
     history: dict[Node, Node | None] = {Node(1, 1000 + n): gone for n in range(ENDED_KEPT)}
-    after, _ = find_anew(store.load("default"), {}, StoredLevels(Levels(parents, (2001, 9)), 99, history), RULES)
+    after, _ = regroup_levels(store.load("default"), {}, StoredLevels(Levels(parents, (2001, 9)), 99, history), RULES)
     assert here in set(after.levels.parents.values())
     assert after.ended[gone] is None
     assert len(after.ended) == ENDED_KEPT
@@ -236,7 +236,7 @@ def test_ids_that_ended_lead_on_and_are_bounded() -> None:
 def test_a_name_goes_on_with_what_its_intent_became_unless_that_has_its_own() -> None:
     store = MemoryStore()
     ask(store, 0, 20)
-    first, _ = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    first, _ = regroup_levels(store.load("default"), {}, StoredLevels(), RULES)
     here, other = first.levels.path(1)[1], first.levels.path(2)[1]
     assert here.level == other.level == 1
     # Two intents that ended in runs before, and one of which nothing is left.
@@ -250,7 +250,7 @@ def test_a_name_goes_on_with_what_its_intent_became_unless_that_has_its_own() ->
         leaf(99): ("merged", None),
     }
     before = replace(first, ended=ended, named=named, operation=4)
-    after, _ = find_anew(store.load("default"), {}, before, RULES)
+    after, _ = regroup_levels(store.load("default"), {}, before, RULES)
     assert after.named == {here: ("cards", "bank"), other: ("pin", None), leaf(3): ("alone", None)}
     assert after.operation == 4
 
@@ -269,11 +269,11 @@ def test_a_cluster_that_is_new_stays_where_decisions_have_named_it_but_for_a_cle
     store, calm = MemoryStore(), LevelRules(inertia=2.0)
     clusterer = QuestionClusterer(dimension=16, threshold=0.95, similarity="cosine", store=store)
     clusterer.assign(questions[:120])
-    stored = replace(find_anew(store.load("default"), {}, StoredLevels(), calm)[0], version=1)
+    stored = replace(regroup_levels(store.load("default"), {}, StoredLevels(), calm)[0], version=1)
     clusterer.assign(questions[120:])
     mirror = store.load("default")
-    named = standing(mirror, stored, calm)
+    named = current_levels(mirror, stored, calm)
     new = [i for i in mirror.ids.tolist() if i > stored.opened and named.path(i)[1].level == 1]
     assert len(new) > 50
-    found, _ = find_anew(mirror, {}, stored, calm)
+    found, _ = regroup_levels(mirror, {}, stored, calm)
     assert [found.levels.path(i)[1] for i in new] == [named.path(i)[1] for i in new]

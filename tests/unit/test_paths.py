@@ -9,7 +9,7 @@ from questream.clustering.rules import Rules
 from questream.deciding.batch import NamespaceBatch
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import NamespaceConfig
-from questream.deciding.level_runs import find_anew
+from questream.deciding.level_runs import regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.deciding.proposal import Arrival
@@ -53,7 +53,7 @@ class Analysis:
 
     def find_levels(self) -> StoredLevels:
         mirror = self.store.load("default")
-        found, _ = find_anew(mirror, {}, self.store.levels("default"), RULES)
+        found, _ = regroup_levels(mirror, {}, self.store.levels("default"), RULES)
         assert self.store.write_levels("default", mirror.store_epoch, found)
         stored = self.store.levels("default")
         self.snapshots.note("default", stored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from questream.operations.two_in_one import smaller_group
+from questream.operations.mixed_clusters import smaller_group
 from questream.tools.splitting import nearer_to
 from tests.kit.vectors import hash_vector
 

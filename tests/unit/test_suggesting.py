@@ -8,8 +8,8 @@ import pytest
 from questream import QuestionClusterer
 from questream.clustering.merging import propose_merges
 from questream.operations import By, Decisions, merge_clusters
+from questream.operations.mixed_clusters import looks_like_two
 from questream.operations.suggesting import Suggestion, find_suggestions
-from questream.operations.two_in_one import looks_like_two
 from questream.store.reference.store import MemoryStore
 
 NAMESPACE = "default"

@@ -302,11 +302,11 @@ def _accompanied(found: Numbers, former: Numbers) -> Numbers:
 def _name(found: Numbers, former: Numbers, level: int, next_number: int) -> dict[int, Node]:
     """The nodes of the communities; a new one of a single node is none, that node stands alone."""
     named = {}
-    standing = set(former[former > 0].tolist())
+    current = set(former[former > 0].tolist())
     numbers, first, counts = np.unique(found, return_index=True, return_counts=True)
     for at in np.argsort(first, kind="stable").tolist():
         community = int(numbers[at])
-        if community in standing:
+        if community in current:
             named[community] = Node(level, community)
         elif counts[at] > 1:
             named[community] = Node(level, next_number)
@@ -343,15 +343,15 @@ def _unit(vectors: Matrix) -> Matrix:
 
 def _ended(former: Levels, levels: Levels, ids: Iterable[int], sizes: Floats) -> dict[Node, Node | None]:
     """The former communities that are no more, and where most questions of each are."""
-    standing = set(levels.parents.values())
+    current = set(levels.parents.values())
     questions: dict[Node, dict[Node, float]] = {}
     for number, size in zip(ids, sizes.tolist(), strict=True):
         before, after = former.path(number), levels.path(number)
         for level in range(1, len(LEVEL_NAMES) + 1):
-            if before[level].level == level and before[level] not in standing:
+            if before[level].level == level and before[level] not in current:
                 went = questions.setdefault(before[level], {})
                 went[after[level]] = went.get(after[level], 0.0) + size
-    gone = {node for node in former.parents.values() if node not in standing}
+    gone = {node for node in former.parents.values() if node not in current}
     return {
         node: min(questions[node], key=lambda to: (-questions[node][to], to)) if node in questions else None
         for node in sorted(gone)

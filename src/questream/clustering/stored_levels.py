@@ -49,8 +49,8 @@ class StoredLevels:
 
     def became(self, nodes: Iterable[Node]) -> dict[Node, Node | None]:
         """By node, a community itself, or where most questions of one are that ended; None where that is not known."""
-        standing = set(self.levels.parents.values())
-        return {node: self._now(node, standing) for node in nodes}
+        current = set(self.levels.parents.values())
+        return {node: self._now(node, current) for node in nodes}
 
     def naming_of(self, node: Node) -> Naming:
         """The label and the route that people gave a node itself."""
@@ -104,22 +104,22 @@ class StoredLevels:
         while empty := [node for node in parents if node.level and node not in set(parents.values())]:
             for node in empty:
                 del parents[node]
-        standing = set(parents.values())
-        ended = {node: into for node, into in self.ended.items() if node not in standing}
+        current = set(parents.values())
+        ended = {node: into for node, into in self.ended.items() if node not in current}
         for community, within in sorted(self.levels.children().items()):
-            if community not in standing:
+            if community not in current:
                 went = ended.get(within[0]) or within[0]
                 ended[community] = parents.get(went, went)
         next_numbers = tuple(
-            max([following, *(node.number + 1 for node in standing if node.level == level)])
+            max([following, *(node.number + 1 for node in current if node.level == level)])
             for level, following in enumerate(self.levels.next_numbers, start=1)
         )
         return replace(self, levels=Levels(parents, next_numbers), ended=ended)
 
-    def _now(self, node: Node, standing: Container[Node]) -> Node | None:
+    def _now(self, node: Node, current: Container[Node]) -> Node | None:
         seen: set[Node] = set()
         at: Node | None = node
-        while at is not None and at.level and at not in standing and at not in seen:
+        while at is not None and at.level and at not in current and at not in seen:
             seen.add(at)
             at = self.ended.get(at)
         return None if at in seen else at

@@ -38,7 +38,7 @@ def is_due(mark: LevelsMark) -> bool:
     return mark.opened_now - mark.opened >= max(_NEW_CLUSTERS, _NEW_SHARE * mark.live)
 
 
-def find_anew(
+def regroup_levels(
     mirror: Mirror,
     sizes: Mapping[int, int],
     stored: StoredLevels,
@@ -53,7 +53,7 @@ def find_anew(
     """
     leaves = leaves_of(mirror, sizes)
     # Decisions have named where new clusters are: these stay there as others do, but for a clear gain.
-    found = regroup(leaves, standing(mirror, stored, rules), rules, kept, stored.opened)
+    found = regroup(leaves, current_levels(mirror, stored, rules), rules, kept, stored.opened)
     written = replace(
         stored, levels=found.levels, opened=mirror.next_id - 1, ended=_ended(stored.ended, found, ENDED_KEPT)
     )
@@ -73,7 +73,7 @@ def kept_nodes(states: Iterable[ClusterState]) -> dict[Node, Node]:
     return kept
 
 
-def standing(mirror: Mirror, stored: StoredLevels, rules: LevelRules) -> Levels:
+def current_levels(mirror: Mirror, stored: StoredLevels, rules: LevelRules) -> Levels:
     """The levels as stored, with each cluster that is new since where the clusters nearest to it are."""
     levels = stored.levels
     if not levels.parents:

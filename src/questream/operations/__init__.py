@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from questream.operations.asking import Answer, Candidate, ask, ask_mirror
 from questream.operations.binding import KnownQuestion
-from questream.operations.deciding import By, Decisions, history, merge_clusters
+from questream.operations.decisions import By, Decisions, history, merge_clusters
 from questream.operations.live import live_cluster
 from questream.operations.merging import keep_namings
 

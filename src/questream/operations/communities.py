@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaf, leaves_within, parse_node
 from questream.clustering.merging import merged_naming, precedence
-from questream.deciding.level_runs import standing
+from questream.deciding.level_runs import current_levels
 from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, LevelsChange, Naming, Ruling, opposite_end
 from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations.levels import live_community, text_of
@@ -56,7 +56,7 @@ class Communities:
         self._stored = store.levels(namespace)
         mark = store.levels_marks([namespace]).get(namespace)
         has_new = mark is not None and mark.opened_now > self._stored.opened
-        levels = standing(store.load(namespace), self._stored, LevelRules()) if has_new else self._stored.levels
+        levels = current_levels(store.load(namespace), self._stored, LevelRules()) if has_new else self._stored.levels
         self._children = levels.children()
         # Where each node is once the operation is done, and those that it looked at.
         self._parents = dict(levels.parents)

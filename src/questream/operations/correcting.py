@@ -57,14 +57,14 @@ def moved(
     return tuple(found.values())
 
 
-def taken_back(undone: Operation, known: Latest, live: Callable[[int], int]) -> tuple[Correction, ...]:
+def undone_corrections(undone: Operation, known: Latest, live: Callable[[int], int]) -> tuple[Correction, ...]:
     """The questions that an operation moved are back, but for those that a later one has moved again."""
 
     def now(cluster_id: int | None) -> int | None:
         return None if cluster_id is None else live(cluster_id)
 
-    standing = [one for one in undone.corrections if known.get(_asked(one), (0, None))[0] == undone.number]
-    back = [replace(one, before=now(one.after), after=now(one.before)) for one in standing]
+    in_force = [one for one in undone.corrections if known.get(_asked(one), (0, None))[0] == undone.number]
+    back = [replace(one, before=now(one.after), after=now(one.before)) for one in in_force]
     return tuple(one for one in back if one.before != one.after)
 
 

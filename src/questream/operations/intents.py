@@ -31,7 +31,7 @@ from questream.domain import (
 )
 from questream.errors import OperationRefused
 from questream.operations.binding import Change, adding, new_names
-from questream.operations.deciding import By, Decisions
+from questream.operations.decisions import By, Decisions
 from questream.store.protocol import OpenedCluster, Store
 
 # Of one intent, and of all that one operation brings: it is one record of Kafka, which has a vector of each.

@@ -1,4 +1,4 @@
-"""A merge is taken back: what it absorbed stands by itself again."""
+"""Undo of merges: the absorbed cluster is live again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[Know
         raise OperationRefused(f"{name} is not merged")
     if remains is None or returned is None or survivor.vector_sum is None:
         raise OperationRefused(
-            f"what {name} was before its merge is not kept any longer, or a part of it stands by itself again",
+            f"what {name} was before its merge is not kept any longer, or a part of it is a cluster again",
             "clusters.undo_seconds says how long; `questream clusters split` parts questions that come later",
         )
     left_sum = survivor.vector_sum - remains.vector_sum

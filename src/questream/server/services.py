@@ -48,7 +48,7 @@ class Services:
     access: Access
     catalogues: Catalogues
     operating: Operating
-    asking: Analysis
+    analysis: Analysis
     suggesting: Suggesting
     decisions: Decisions
     events: EventBoard

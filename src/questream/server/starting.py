@@ -70,7 +70,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.reload)
     mirrors = Mirrors(store)
     levels = CurrentLevels(store, mirrors)
-    asking = Analysis(settings, store, mirrors, levels)
+    analysis = Analysis(settings, store, mirrors, levels)
     decisions = Decisions(Texts(settings))
     rates = Rates(Rate(lambda: published.is_following), Rate(lambda: dead.is_following))
 
@@ -107,7 +107,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
 
     @contextmanager
     def running() -> Iterator[None]:
-        asking.start()
+        analysis.start()
         levels.start()
         warming.start()
         for follower in followers:
@@ -128,8 +128,8 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         access=access,
         catalogues=catalogues,
         operating=Operating(store, catalogues),
-        asking=asking,
-        suggesting=Suggesting(catalogues, levels, asking),
+        analysis=analysis,
+        suggesting=Suggesting(catalogues, levels, analysis),
         decisions=decisions,
         events=board,
         letters=DeadLetters(settings),

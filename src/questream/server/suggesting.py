@@ -31,13 +31,13 @@ T = TypeVar("T")
 class Suggesting:
     """Finds what may be suggested; what takes seconds is found out in the background, and kept. For any thread."""
 
-    def __init__(self, catalogues: Catalogues, levels: CurrentLevels, asking: Analysis) -> None:
+    def __init__(self, catalogues: Catalogues, levels: CurrentLevels, analysis: Analysis) -> None:
         self._catalogues = catalogues
         self._levels = levels
-        self._asking = asking
-        self._merges = _Kept("the clusters that are near", lambda name: asking.merges(name, self._states(name)))
+        self._analysis = analysis
+        self._merges = _Kept("the clusters that are near", lambda name: analysis.merges(name, self._states(name)))
         self._splits = _Kept(
-            "the questions of large clusters", lambda name: asking.mixed_clusters(name, catalogues.get(name).states())
+            "the questions of large clusters", lambda name: analysis.mixed_clusters(name, catalogues.get(name).states())
         )
 
     def to_merge(self, namespace: str) -> list[Suggestion]:
@@ -49,7 +49,7 @@ class Suggesting:
         states = self._states(namespace)
         pairs = pairs_compared(states)
         if pairs <= _MOST_PAIRS_AT_ONCE:
-            return self._asking.merges(namespace, states)
+            return self._analysis.merges(namespace, states)
         if pairs > _MOST_PAIRS:
             raise Refused(
                 HTTPStatus.CONFLICT,
@@ -58,7 +58,7 @@ class Suggesting:
                 "run `questream suggestions list`",
             )
         # A search in the background cannot report that something is still being loaded.
-        self._asking.require_centroids(namespace)
+        self._analysis.require_centroids(namespace)
         return [one for one in self._merges.get(namespace) if all(map(self._is_current(namespace), one.clusters))]
 
     def to_name(self, namespace: str, most: int) -> list[ClusterState]:
@@ -71,7 +71,7 @@ class Suggesting:
 
         Raises Refused while that is being found out, KafkaUnavailable, KafkaRefused.
         """
-        self._asking.require_ready(namespace)
+        self._analysis.require_ready(namespace)
         is_current = self._is_current(namespace)
         return [one for one in self._splits.get(namespace) if is_current(one.state)][:most]
 

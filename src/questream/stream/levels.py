@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from questream.clustering.levels import LevelRules, load_libraries
-from questream.deciding.level_runs import find_anew, is_due, kept_nodes
+from questream.deciding.level_runs import is_due, kept_nodes, regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.errors import QuestreamError
@@ -113,11 +113,11 @@ class LevelRuns:
             may_run = self._may_spend() and not self._stopping.is_set()
             if is_due(mark) and not self._is_too_large(namespace, mark) and may_run:
                 try:
-                    self._find_anew(namespace, mark)
+                    self._regroup(namespace, mark)
                 except QuestreamError as error:
                     logger.debug("levels not found anew", extra={"namespace": namespace, "reason": str(error)})
 
-    def _find_anew(self, namespace: str, mark: LevelsMark) -> None:
+    def _regroup(self, namespace: str, mark: LevelsMark) -> None:
         # What is being restored is not whole yet.
         if self._store.store_epoch(namespace) is None or not self._store.lease_levels(
             namespace, self._worker, _LEASE_SECONDS
@@ -141,7 +141,7 @@ class LevelRuns:
         if not mark.by_rules:
             # People want other intents: these are not kept for calm.
             rules = replace(rules, inertia=0.0)
-        found, changed_share = find_anew(mirror, sizes, stored, rules, kept_nodes(states))
+        found, changed_share = regroup_levels(mirror, sizes, stored, rules, kept_nodes(states))
         if self._store.write_levels(namespace, mirror.store_epoch, found, level_rules_text(mirror.rules)):
             self._metrics.level_runs.inc()
             self._metrics.level_changed_share.set(changed_share)

@@ -10,7 +10,7 @@ from questream.domain import ClusterState, LevelsChange, Operation, Ruling, form
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
-from questream.operations.deciding import history_of_levels
+from questream.operations.decisions import history_of_levels
 from questream.operations.levels import live_community
 from questream.operations.requests import Propose
 from questream.records.corrections import correction_document

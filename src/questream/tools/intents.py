@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaves_of, regroup
-from questream.deciding.level_runs import standing
+from questream.deciding.level_runs import current_levels
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import QuestreamError
 from questream.store.protocol import Store
@@ -52,7 +52,7 @@ def find_intents(
     states = {state.cluster_id: state for state in store.summaries(namespace)}
     leaves = leaves_of(mirror, {number: state.size for number, state in states.items()})
     if stored.version:
-        levels = standing(mirror, stored, rules)
+        levels = current_levels(mirror, stored, rules)
     else:
         levels = regroup(leaves, Levels(), rules.in_force(mirror.rules)).levels
     return _intents(leaves, levels, states, are_stored=bool(stored.version))

@@ -7,7 +7,7 @@ from typing import Any
 
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaves_within
 from questream.clustering.stored_levels import StoredLevels, Within
-from questream.deciding.level_runs import standing
+from questream.deciding.level_runs import current_levels
 from questream.deciding.paths import clusters_within
 from questream.domain import UNNAMED, ClusterState, Naming, format_cluster_id
 from questream.errors import QuestreamError
@@ -30,7 +30,7 @@ def read_communities(store: Store, namespace: str) -> Communities:
             f"no worker has found intents and topics of namespace {namespace!r} yet",
             "let one run with `levels.enabled`, or group the present clusters: questream clusters intents",
         )
-    levels = standing(store.load(namespace), stored, LevelRules())
+    levels = current_levels(store.load(namespace), stored, LevelRules())
     return Communities(stored, Clusters.of(store.summaries(namespace)), Places.of(levels))
 
 

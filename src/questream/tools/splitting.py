@@ -19,7 +19,7 @@ from questream.domain import ClusterState, Matrix, Question, format_cluster_id
 from questream.errors import OperationRefused
 from questream.operations import KnownQuestion
 from questream.operations.live import live_cluster
-from questream.operations.two_in_one import ALIKE, FEWEST_QUESTIONS, looks_like_two, smaller_group
+from questream.operations.mixed_clusters import ALIKE, FEWEST_QUESTIONS, looks_like_two, smaller_group
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.kept_questions import KeptQuestions, still_kept

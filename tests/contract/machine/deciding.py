@@ -86,7 +86,7 @@ class Deciding(Stores):
 
     @rule(back=st.integers(0, 3))
     def undo(self, back: int) -> None:
-        """As `operations.deciding` does: the clusters get what the operation found them with."""
+        """As `operations.decisions` does: the clusters get what the operation found them with."""
         kept = self.stores[0].operations(self.namespace, 100)
         if kept:
             operation = kept[back % len(kept)]

@@ -288,7 +288,7 @@ def is_dead_letter(record: Any) -> bool:
 def level_ids_swapped() -> None:
     """Each run gives the ids of the intents to one another in turn."""
 
-    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, *rules: Any) -> Any:
+    def regroup_levels(original: Any, mirror: Any, sizes: Any, stored: Any, *rules: Any) -> Any:
         found, share = original(mirror, sizes, stored, *rules)
         numbers = sorted({node.number for node in found.levels.parents.values() if node.level == 1})
         turned = dict(zip(numbers, [*numbers[1:], *numbers[:1]], strict=True))
@@ -299,22 +299,22 @@ def level_ids_swapped() -> None:
         parents = {other(node): other(parent) for node, parent in found.levels.parents.items()}
         return replace(found, levels=replace(found.levels, parents=parents)), share
 
-    patch(questream.stream.levels, "find_anew", find_anew)
+    patch(questream.stream.levels, "regroup_levels", regroup_levels)
 
 
 def level_numbers_stand_still() -> None:
     """A run gives numbers and does not move on which come next."""
 
-    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, *rules: Any) -> Any:
+    def regroup_levels(original: Any, mirror: Any, sizes: Any, stored: Any, *rules: Any) -> Any:
         found, share = original(mirror, sizes, stored, *rules)
         return replace(found, levels=replace(found.levels, next_numbers=stored.levels.next_numbers)), share
 
-    patch(questream.stream.levels, "find_anew", find_anew)
+    patch(questream.stream.levels, "regroup_levels", regroup_levels)
 
 
 def kept_ignored() -> None:
     """A run finds intents as if people had kept nothing in any."""
-    patch(questream.stream.levels, "find_anew", lambda original, *args: original(*args[:4]))
+    patch(questream.stream.levels, "regroup_levels", lambda original, *args: original(*args[:4]))
 
 
 def path_of_another() -> None:

@@ -10,7 +10,7 @@ from questream.deciding.batch import NamespaceBatch
 from questream.deciding.close_calls import Judge
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import NamespaceConfig
-from questream.deciding.level_runs import find_anew, is_due
+from questream.deciding.level_runs import is_due, regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.deciding.proposal import Arrival
@@ -97,7 +97,7 @@ class _Stream:
         """Find the levels anew; decisions name them from the next batch on."""
         mirror = self._store.load(_NAMESPACE)
         sizes = {state.cluster_id: state.size for state in self._store.summaries(_NAMESPACE)}
-        found, _ = find_anew(mirror, sizes, self._store.levels(_NAMESPACE), self._rules)
+        found, _ = regroup_levels(mirror, sizes, self._store.levels(_NAMESPACE), self._rules)
         self._store.write_levels(_NAMESPACE, mirror.store_epoch, found)
         self._snapshots.note(_NAMESPACE, self._store.levels(_NAMESPACE))
 

@@ -14,7 +14,7 @@ from questream.clustering.mirror import MeanMoved, Mirror
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.lab.evaluation.agreement import Labels, falsely_joined
-from questream.operations.two_in_one import FEWEST_QUESTIONS, looks_like_two, smaller_group
+from questream.operations.mixed_clusters import FEWEST_QUESTIONS, looks_like_two, smaller_group
 
 _LARGEST_PARTS = 4
 _EXAMPLES = 2

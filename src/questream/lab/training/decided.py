@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from questream.broker.decided import DecidedTopics
 from questream.clustering.levels import LevelRules, Node, leaf
 from questream.clustering.stored_levels import StoredLevels
-from questream.deciding.level_runs import standing
+from questream.deciding.level_runs import current_levels
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Store
@@ -101,5 +101,5 @@ def _paths_from(level: int, store: Store, namespace: str, clusters: Set[int]) ->
     """The parents of each cluster, from this level up; a cluster alone there has its parent of the level below."""
     if not level:
         return {cluster_id: (leaf(cluster_id),) for cluster_id in clusters}
-    levels = standing(store.load(namespace), store.levels(namespace), LevelRules())
+    levels = current_levels(store.load(namespace), store.levels(namespace), LevelRules())
     return {cluster_id: levels.path(cluster_id)[level:] for cluster_id in clusters}

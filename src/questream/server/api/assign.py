@@ -81,7 +81,7 @@ def as_near(candidate: Candidate, reads_texts: bool) -> Near:
 @router.post("/namespaces/{namespace}/assign")
 def assign(scope: InNamespace, question: Question) -> Assigned:
     """The cluster that a question would join if it came now."""
-    answer, rules = scope.services.asking.ask(scope.namespace, question.text)
+    answer, rules = scope.services.analysis.ask(scope.namespace, question.text)
     nearest = [as_near(candidate, scope.reads_texts) for candidate in answer.candidates]
     return Assigned(
         cluster=as_near(answer.joins, scope.reads_texts) if answer.joins else None,

@@ -64,7 +64,7 @@ def decide_on_questions(scope: InNamespace, request: QuestionsRequest, if_match:
     named = Named(
         request.op, tuple(request.question_ids), tuple(request.texts), cluster_id, target_id, nearer=request.nearer
     )
-    found = cache(lambda: find(named, scope.namespace, scope.services.asking))
+    found = cache(lambda: find(named, scope.namespace, scope.services.analysis))
     # Of questions by their ids the clusters are not in the request.
     seen = Seen.of(scope, if_match, None if request.question_ids else [request.cluster_id, request.target_id])
     if known_as(scope.services.store, scope.namespace, request.id) is None:

@@ -218,7 +218,7 @@ def find_clusters(
         after = None if cursor is None else decode_cursor(sort, cursor)
     except ValueError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    near = scope.services.asking.near(scope.namespace, q) if sort is ServedSort.MEANING else None
+    near = scope.services.analysis.near(scope.namespace, q) if sort is ServedSort.MEANING else None
     lately = scope.services.volumes.weeks(scope.namespace) if activity or sort is ServedSort.ACTIVITY else None
     wanted = Wanted(sort, q, scope.reads_texts, near, label, activity, lately, scope.now_ms, limit, after)
     found = scope.services.catalogues.get(scope.namespace).find(wanted)

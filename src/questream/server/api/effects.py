@@ -69,7 +69,7 @@ def rules_effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -
     if proposed.rules is None or not looked_at:
         return None
     states = scope.services.catalogues.get(scope.namespace).states()
-    effect = scope.services.asking.effect(scope.namespace, states, changed_by(proposed.rules))
+    effect = scope.services.analysis.effect(scope.namespace, states, changed_by(proposed.rules))
     return RulesEffect(**effect.document())
 
 
@@ -80,5 +80,5 @@ def effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -> Oper
     """
     if not looked_at or proposed.rules is not None:
         return None
-    effect = scope.services.asking.effect_of_operation(scope.namespace, proposed, looked_at)
+    effect = scope.services.analysis.effect_of_operation(scope.namespace, proposed, looked_at)
     return effect if scope.reads_texts else effect.without_texts()

@@ -147,7 +147,7 @@ def undo(
     Where a merge is taken back, questions that joined since go to the nearer part.
     """
     scope.require(Role.OPERATOR)
-    joined = scope.services.asking.joined(scope.namespace, merged_away(scope.services.store, scope.namespace, number))
+    joined = scope.services.analysis.joined(scope.namespace, merged_away(scope.services.store, scope.namespace, number))
     seen = Seen.of(scope, if_match, None)
     return rule(scope, request, seen.provided(lambda made: made.undo(number, joined.questions)), joined.unknown)
 
@@ -158,7 +158,7 @@ def unmerge(scope: Scope, cluster_id: int, request: Ruling, if_match: list[str] 
     Raises Refused where the cluster that it became is not as `if_match` says.
     """
     scope.require(Role.OPERATOR)
-    joined = scope.services.asking.joined(scope.namespace, cluster_id)
+    joined = scope.services.analysis.joined(scope.namespace, cluster_id)
     seen = Seen.of(scope, if_match, [format_cluster_id(cluster_id)])
     asked = seen.provided(lambda made: made.unmerge(cluster_id, joined.questions))
     return rule(scope, request, asked, joined.unknown)

@@ -121,7 +121,7 @@ def import_given(
     Raises Refused, OperationRefused, and QuestionFileError for an example.
     """
     scope.require(Role.OPERATOR)
-    plan = scope.services.asking.plan_of(scope.namespace, path, given)
+    plan = scope.services.analysis.plan_of(scope.namespace, path, given)
     by = By(scope.login.name, reason, id)
     done = [] if dry_run else scope.services.operating.import_intents(scope.namespace, by, plan)
     return Imported(**as_document(plan, done), dry_run=dry_run)

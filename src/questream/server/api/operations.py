@@ -165,7 +165,7 @@ def ask_for(request: AnyRequest, scope: Scope, joined: Joined) -> Ask:
         case RepresentRequest():
             # Before Kafka is read, which takes seconds.
             find_cluster(scope, one)
-            found = scope.services.asking.chosen(scope.namespace, request.question_id, request.text)
+            found = scope.services.analysis.chosen(scope.namespace, request.question_id, request.text)
             return lambda made: made.represent(one, found.text, found.place, found.cluster_id)
         case LabelRequest():
             return lambda made: made.label(one, request.label, None)
@@ -200,7 +200,7 @@ def operate(
     """Preview or apply an operation. One that comes again with the same id is not done again."""
     scope.require(Role.OPERATOR)
     parted = read_cluster_id(request.cluster_id) if isinstance(request, UnmergeRequest) else None
-    joined = scope.services.asking.joined(scope.namespace, parted)
+    joined = scope.services.analysis.joined(scope.namespace, parted)
     seen = Seen.of(scope, if_match, [request.cluster_id, getattr(request, "other_id", None)])
     try:
         ask = seen.provided(ask_for(request, scope, joined))

@@ -79,7 +79,7 @@ class Effect(RulesEffect):
 
 def in_force(scope: Scope) -> InForce:
     """The rules of a namespace."""
-    rules = scope.services.asking.rules(scope.namespace)
+    rules = scope.services.analysis.rules(scope.namespace)
     return InForce(threshold=rules.threshold, merge_threshold=rules.merge_threshold, linkage=rules.linkage)
 
 
@@ -93,7 +93,7 @@ def show_effect(
     asked = {"threshold": threshold, "merge_threshold": merge_threshold}
     values: Values = {name: value for name, value in asked.items() if value is not None}
     states = scope.services.catalogues.get(scope.namespace).states()
-    effect = scope.services.asking.effect(scope.namespace, states, values)
+    effect = scope.services.analysis.effect(scope.namespace, states, values)
     return Effect(in_force=in_force(scope), **effect.document())
 
 

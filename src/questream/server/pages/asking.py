@@ -31,7 +31,7 @@ def ask(request: Request, scope: InNamespace, fields: Form) -> Response:
     threshold, refusal = 0.0, None
     try:
         if text:
-            answer, rules = scope.services.asking.ask(scope.namespace, text)
+            answer, rules = scope.services.analysis.ask(scope.namespace, text)
             threshold = rules.threshold
     except (Refused, QuestreamError) as error:
         refusal = Refused.by(error)

@@ -149,7 +149,7 @@ def _marks(volume: Volume | None, happened: Sequence[ClusterEvent], history: Seq
 def _nearest(scope: Scope, cluster_id: int) -> list[Candidate] | None:
     """The nearest clusters, or None while the centroids are being read."""
     try:
-        found = scope.services.asking.nearest(scope.namespace, cluster_id, _NEAREST)
+        found = scope.services.analysis.nearest(scope.namespace, cluster_id, _NEAREST)
     except Refused:
         return None
     known = {one.cluster_id: one for one in scope.services.store.states(scope.namespace, [n.cluster_id for n in found])}

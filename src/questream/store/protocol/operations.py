@@ -99,12 +99,12 @@ class ProposedLevels:
     There have to be some.
     """
 
-    standing: StoredLevels
+    stored: StoredLevels
     change: LevelsChange
 
     def changed(self, operation: int) -> StoredLevels:
         """The levels after the operation."""
-        return self.standing.changed(self.change, operation)
+        return self.stored.changed(self.change, operation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class RedisOperations(RedisCalls):
             "rules": [values_text(proposed.rules.before), values_text(proposed.rules.after)]
             if proposed.rules
             else False,
-            "levels": str(proposed.levels.standing.version) if proposed.levels else False,
+            "levels": str(proposed.levels.stored.version) if proposed.levels else False,
             "clusters": [
                 [
                     cluster_id,

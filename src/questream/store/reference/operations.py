@@ -68,7 +68,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             if proposed.rules is not None and proposed.rules.before != state.rules:
                 return None
             levels = proposed.levels
-            if levels is not None and not (levels.standing.version and levels.standing == state.levels):
+            if levels is not None and not (levels.stored.version and levels.stored == state.levels):
                 return None
             if proposed.forgets is not None and proposed.forgets != _forgetting(state, proposed.forgets.cluster_id):
                 return None

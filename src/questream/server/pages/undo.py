@@ -1,4 +1,4 @@
-"""What somebody decided is taken back: what would become of clusters and questions is shown first, then it is done."""
+"""The pages of undo: the effect on clusters and questions is shown first, then the operation is undone."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ router = APIRouter()
 
 @router.get("/n/{namespace}/undo/{numbers}")
 def show_undo(request: Request, scope: InNamespace, numbers: Numbers) -> Response:
-    """What taking operations back would do: one, or all of one act, by their numbers with points between them."""
+    """The effect of undoing operations: one, or all of one act, by their numbers with points between them."""
     scope.require(Role.OPERATOR)
     return _show_undo(request, scope, numbers)
 
 
 @router.post("/n/{namespace}/undo/{numbers}")
 def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Form) -> Response:
-    """Take them back, the newest first; what somebody else has changed since the preview is shown first.
+    """Undo them, the newest first; changes by others since the preview are shown first.
 
     Raises Refused where one of several is not, saying which were. The same form again goes on where it ended.
     """
     id, reason, done = read_id(fields), read_reason(fields), list[Committed]()
-    for number in _standing(scope, numbers, id):
+    for number in _not_undone(scope, numbers, id):
         # The first changes what those after it are about.
         seen = None if done else read_seen(fields)
         try:
@@ -54,7 +54,7 @@ def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Fo
 
 
 def _show_undo(request: Request, scope: Scope, numbers: str, *, changed: bool = False, reason: str = "") -> Response:
-    chosen = _standing(scope, numbers)
+    chosen = _not_undone(scope, numbers)
     shown = ", ".join(map(str, sorted(chosen)))
     return _show(
         request,
@@ -69,7 +69,7 @@ def _show_undo(request: Request, scope: Scope, numbers: str, *, changed: bool = 
 
 
 def _about(scope: Scope, number: int) -> list[str]:
-    """What an operation changed, by the names of `tags_of`."""
+    """The entities that an operation changed, by the names of `tags_of`."""
     one = scope.services.store.operation(scope.namespace, number)
     if one is None:
         return []
@@ -78,7 +78,7 @@ def _about(scope: Scope, number: int) -> list[str]:
 
 
 def _ended(scope: Scope, number: int, done: Sequence[Committed], refused: Refused) -> Refused:
-    """Why this one was not taken back, with those that were before it, and where they show."""
+    """The refusal of this undo, with the undone operations before it, and links to them."""
     if not done:
         return refused
     taken, by = (
@@ -90,18 +90,18 @@ def _ended(scope: Scope, number: int, done: Sequence[Committed], refused: Refuse
     return Refused(refused.status, detail, refused.remedy, refused.headers, links)
 
 
-def _standing(scope: Scope, numbers: str, id: str | None = None) -> list[int]:
-    """Of these operations those that nobody has taken back but this form, the newest first; all where that is none."""
+def _not_undone(scope: Scope, numbers: str, id: str | None = None) -> list[int]:
+    """The operations of these that only this form may have undone, the newest first; all if there is none."""
     found, operation = sorted(set(map(int, numbers.split("."))), reverse=True), scope.services.store.operation
 
-    def stands(number: int) -> bool:
+    def is_in_force(number: int) -> bool:
         one = operation(scope.namespace, number)
         if one is None or one.undone_by is None:
             return True
         undo = operation(scope.namespace, one.undone_by) if id is not None else None
         return undo is not None and undo.id == f"{id}.{number}"
 
-    return list(filter(stands, found)) or found
+    return list(filter(is_in_force, found)) or found
 
 
 def _would_undo(scope: Scope, number: int, questions: int) -> Committed:
@@ -110,14 +110,14 @@ def _would_undo(scope: Scope, number: int, questions: int) -> Committed:
 
 @router.get("/n/{namespace}/unmerge/{cluster_id}")
 def show_unmerging(request: Request, scope: InNamespace, cluster_id: str) -> Response:
-    """What would become of a cluster that was merged away, and of what it became a part of."""
+    """The effect of undoing a merge on the merged cluster and its survivor."""
     scope.require(Role.OPERATOR)
     return _show_unmerging(request, scope, read_cluster_id(cluster_id))
 
 
 @router.post("/n/{namespace}/unmerge/{cluster_id}")
 def take_apart(request: Request, scope: InNamespace, cluster_id: str, fields: Form) -> Response:
-    """Let it stand by itself again; what somebody else has changed since the preview is shown first."""
+    """Undo the merge; changes by others since the preview are shown first."""
     number, how = read_cluster_id(cluster_id), Ruling(id=read_id(fields), reason=read_reason(fields))
     try:
         done = unmerge(scope, number, how, read_seen(fields))

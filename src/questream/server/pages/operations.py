@@ -148,7 +148,7 @@ def _decide(scope: Scope, asked: _Asked, how: Ruling, seen: list[str] | None) ->
             **how.model_dump(),
         )
         return decide_on_questions(scope, wanted, seen)
-    chosen = scope.services.asking.chosen(scope.namespace, questions[0], None) if op == "represent" else None
+    chosen = scope.services.analysis.chosen(scope.namespace, questions[0], None) if op == "represent" else None
     stands = Seen.of(scope, seen, asked.named)
     return rule(scope, how, stands.provided(lambda made: _proposed(made, asked, chosen)))
 

@@ -32,15 +32,14 @@ from questream.errors import Contended, OperationRefused
 from questream.marks import MARKS, MarkKind
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
 from questream.operations.communities import Communities, MayDropNaming, OnLevels, keep_both
-from questream.operations.correcting import Latest, corrected, latest, moved, taken_back
-from questream.operations.levels import keeping, kept_again, named
-from questream.operations.levels import taken_back as levels_taken_back
+from questream.operations.correcting import Latest, corrected, latest, moved, undone_corrections
+from questream.operations.levels import keeping, kept_again, named, undone_levels
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
 from questream.operations.requests import Propose, fingerprint, request
 from questream.operations.splitting import cluster_of, opened_by, part_of
-from questream.operations.taking_back import require_standing, taking_back
+from questream.operations.undoing import require_in_force, undoing
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
 
 _ATTEMPTS = 20
@@ -389,18 +388,18 @@ class Decisions:
             if again is not None:
                 return replace(again, undoes=number)
             changes = {
-                cluster_id: taking_back(undone, undone.before[cluster_id], undone.after[cluster_id])
+                cluster_id: undoing(undone, undone.before[cluster_id], undone.after[cluster_id])
                 for cluster_id in (undone.after if undone.levels is None else self._there(undone.after))
             }
-            rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
-            corrections = taken_back(undone, self._corrected(), self._live) if undone.corrections else ()
+            rules = undone.rules and _undone_rules(undone, undone.rules, self._store.rules(self._namespace))
+            corrections = undone_corrections(undone, self._corrected(), self._live) if undone.corrections else ()
             proposed = self._proposal(id_, "undo", changes)
             proposed = replace(proposed, undoes=number, rules=rules, corrections=corrections)
             proposed = replace(proposed, retires=self._unasked(undone, proposed))
             if undone.levels is None:
                 return proposed
-            standing = self._store.levels(self._namespace)
-            levels = levels_taken_back(standing, undone.levels, partial(require_standing, undone))
+            stored = self._store.levels(self._namespace)
+            levels = undone_levels(stored, undone.levels, partial(require_in_force, undone))
             return replace(proposed, levels=keeping(levels, proposed.after))
 
         return propose
@@ -594,9 +593,9 @@ def _naming(label: str | None, route: str | None) -> Callable[[Ruling], Ruling]:
     return change
 
 
-def _rules_taken_back(undone: Operation, change: RulesChange, now: NamespaceRules) -> RulesChange:
+def _undone_rules(undone: Operation, change: RulesChange, now: NamespaceRules) -> RulesChange:
     """The change from what the rules are now; those that an operation did not change stay."""
     was, became, current = change.before.values(), change.after.values(), now.values()
     changed = [name for name in NAMES_OF_RULES if was.get(name) != became.get(name)]
-    require_standing(undone, all(current.get(name) == became.get(name) for name in changed))
+    require_in_force(undone, all(current.get(name) == became.get(name) for name in changed))
     return RulesChange(now, NamespaceRules.of(current | {name: was.get(name) for name in changed}))
