@@ -121,6 +121,27 @@ def test_a_few_wrong_answers_cost_little() -> None:
     assert np.mean(losses) < 0.03
 
 
+def test_what_is_in_force_stays_unless_answers_speak_clearly_for_another() -> None:
+    swept, _, threes, _ = nested()
+
+    def proposed(in_force: float | None) -> Proposal:
+        inquiry = Inquiry(swept, in_force=in_force)
+        for ask in inquiry.asks(10):
+            inquiry.tell(ask.first, ask.second, bool(threes[ask.first] == threes[ask.second]))
+        return inquiry.proposal()
+
+    alone = proposed(None)
+    best = alone.settings[alone.row]
+    near = next(other.value for other in alone.settings if 0.02 < best.score - other.score < 0.08)
+    far = next(other.value for other in alone.settings if best.score - other.score > 0.15)
+    # Not the one of the grid beside it.
+    kept = proposed(near + 0.001)
+    assert kept.value == near + 0.001
+    assert any(f"{alone.value:.3f} suits these answers best" in remark for remark in kept.remarks)
+    assert (proposed(far).value, proposed(far).remarks) == (alone.value, alone.remarks)
+    assert (proposed(alone.value).value, proposed(alone.value).remarks) == (alone.value, alone.remarks)
+
+
 def test_answers_narrow_the_interval_and_suffice_before_all_is_asked() -> None:
     swept, _, threes, _ = nested()
     few, many = answered(swept, threes, 4), answered(swept, threes, 40)

@@ -30,6 +30,8 @@ _MOSTLY_APART = 2 / 3
 
 # Clusters at the proposed value then agree so well with those at the best one that more answers hardly matter.
 ENOUGH_AGREEMENT = 0.98
+# Less than this is expected to be gained: what is in force stays.
+_NO_CLEAR_GAIN = 0.1
 FEWEST_ANSWERS = 12
 
 
@@ -45,12 +47,21 @@ class Ask:
 class Inquiry:
     """The best value of a sweep, by answers about its questions; `guess` is the best value by the sample alone.
 
+    A value `in_force` is proposed unless the answers speak clearly for another, which would give all a new id.
     Raises QuestreamError for fewer than 100 questions, or where no two ever meet.
     """
 
-    def __init__(self, sweep: Sweep, guess: float | None = None, false_join_cost: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        guess: float | None = None,
+        false_join_cost: float = 1.0,
+        seed: int = 0,
+        in_force: float | None = None,
+    ) -> None:
         require_enough(sweep.questions)
         self._sweep = sweep
+        self._in_force = in_force
         self._random = np.random.default_rng(seed)
         self._posterior = RowPosterior(sweep, guess, false_join_cost)
         self._same = _WRONG_ANSWERS + (1.0 - 2.0 * _WRONG_ANSWERS) * self._posterior.chance[:, :, 1:]
@@ -131,7 +142,7 @@ class Inquiry:
 
     @property
     def expected_agreement(self) -> float:
-        """BCubed F that clusters at the proposed value are expected to have with those at the best one."""
+        """BCubed F that clusters at the likeliest value are expected to have with those at the best one."""
         return float(self._posterior.expected().max())
 
     @property
@@ -145,14 +156,29 @@ class Inquiry:
             raise QuestreamError("no answers: without any, calibrate from the sample alone")
         expected = self._posterior.expected()
         best = middle_of_best(expected)
+        value = self._sweep.values[best]
+        kept: tuple[str, ...] = ()
         low, high = self._posterior.interval()
+        standing = best if self._in_force is None else self._sweep.at(self._in_force)
+        if self._in_force is not None and expected[standing] >= expected[best] - _NO_CLEAR_GAIN:
+            kept = self._kept(self._in_force, value)
+            best, value = standing, self._in_force
         return Proposal(
-            value=self._sweep.values[best],
+            value=value,
             low=low,
             high=high,
             measure="expected agreement",
             settings=settings_of(self._sweep, best, expected),
-            remarks=edge_remarks(self._sweep, best) + self._one_sided() + self._heaps(best),
+            remarks=kept + edge_remarks(self._sweep, best) + self._one_sided() + self._heaps(best),
+        )
+
+    def _kept(self, in_force: float, likely: float) -> tuple[str, ...]:
+        dial = self._sweep.dial
+        if self._sweep.at(in_force) == self._sweep.at(likely):
+            return ()
+        return (
+            f"{dial.written(likely)} suits these answers best, but not clearly better than"
+            f" {dial.written(in_force)}, which is in force and stays: more answers show more",
         )
 
     def _heaps(self, best: int) -> tuple[str, ...]:

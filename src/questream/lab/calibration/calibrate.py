@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from questream.clustering.levels import LEVEL_NAMES
 from questream.clustering.rules import Rules
 from questream.deciding.config import level_rules_of, rules_of
 from questream.domain import Matrix
@@ -113,7 +114,7 @@ def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> 
     # the same sample is clustered in the same order however many answers there are.
     once = list(dict.fromkeys([*texts, *(text for pair in answers for text in (pair.text_a, pair.text_b))]))
     alone = from_sample(wish, once)
-    inquiry = Inquiry(alone.sweep, alone.proposal.value, wish.false_join_cost, wish.seed)
+    inquiry = Inquiry(alone.sweep, alone.proposal.value, wish.false_join_cost, wish.seed, _in_force(wish))
     place = {text: at for at, text in enumerate(once)}
     useless = sum(not inquiry.add_answer(place[pair.text_a], place[pair.text_b], pair.same) for pair in answers)
     return alone, inquiry, useless
@@ -123,6 +124,13 @@ def _swept(wish: Wish, vectors: Matrix, texts: Sequence[str], rules: Rules) -> S
     if wish.level is not None:
         return sweep_level(vectors, texts, rules, level_rules_of(wish.settings), wish.level, wish.announce)
     return sweep(vectors, rules, grid_of(rules, wish.granularity), wish.announce, texts)
+
+
+def _in_force(wish: Wish) -> float | None:
+    """The resolution of the level as the settings have it; a threshold is proposed whatever it is."""
+    if wish.level is None:
+        return None
+    return level_rules_of(wish.settings).resolutions[LEVEL_NAMES.index(wish.level)]
 
 
 def _embedded(wish: Wish, texts: Sequence[str]) -> tuple[Matrix, Rules]:

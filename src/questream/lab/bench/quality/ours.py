@@ -78,7 +78,8 @@ def _of_answered(stream: Stream, _: object, *, name: str) -> Clustering:
 def _answered_resolution(sample: Stream, rules: Rules) -> float:
     """The granularity of intents after so many answers by the gold groups."""
     swept = sweep_level(sample.vectors, sample.texts, rules, LevelRules(), "intent")
-    inquiry = Inquiry(swept, propose_resolution(swept, sample.vectors, rules).value)
+    guess = propose_resolution(swept, sample.vectors, rules).value
+    inquiry = Inquiry(swept, guess, in_force=LevelRules().resolutions[0])
     for ask in inquiry.asks(_ANSWERS):
         inquiry.add_answer(ask.first, ask.second, bool(sample.gold[ask.first] == sample.gold[ask.second]))
     return inquiry.proposal().value
