@@ -127,7 +127,7 @@ def test_what_is_in_force_stays_unless_answers_speak_clearly_for_another() -> No
     def proposed(in_force: float | None) -> Proposal:
         inquiry = Inquiry(swept, in_force=in_force)
         for ask in inquiry.asks(10):
-            inquiry.tell(ask.first, ask.second, bool(threes[ask.first] == threes[ask.second]))
+            inquiry.add_answer(ask.first, ask.second, bool(threes[ask.first] == threes[ask.second]))
         return inquiry.proposal()
 
     alone = proposed(None)
