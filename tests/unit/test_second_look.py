@@ -247,6 +247,8 @@ def test_a_question_that_differs_from_half_of_what_is_kept_belongs_there() -> No
     assert conflict_with(OFF, (ON,)) == "antonym"
     assert conflict_with(OFF, (ON, OFF)) is None
     assert conflict_with(OFF, ()) is None
+    assert conflict_between((ON,), (OFF,)) == "antonym"
+    assert conflict_between((ON, OFF), (OFF,)) is None
 
 
 def test_of_two_members_the_one_in_the_same_words_decides() -> None:
@@ -263,8 +265,6 @@ def test_of_two_members_the_one_in_the_same_words_decides() -> None:
         conflict_with(far, (features("Can you unlock it?"), features("Please do so now, since somebody took it")))
         is None
     )
-    assert conflict_between((ON,), (OFF,)) == "antonym"
-    assert conflict_between((ON, OFF), (OFF,)) is None
 
 
 def test_a_member_that_tells_nothing_does_not_let_clusters_merge() -> None:
