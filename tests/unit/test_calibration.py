@@ -138,6 +138,7 @@ def test_what_is_in_force_stays_unless_answers_speak_clearly_for_another() -> No
     kept = proposed(near + 0.001)
     assert kept.value == near + 0.001
     assert any(f"{alone.value:.3f} suits these answers best" in remark for remark in kept.remarks)
+    assert any(f"{near + 0.001:.3f}, the value of {swept.dial.key}" in remark for remark in kept.remarks)
     assert (proposed(far).value, proposed(far).remarks) == (alone.value, alone.remarks)
     assert (proposed(alone.value).value, proposed(alone.value).remarks) == (alone.value, alone.remarks)
 

@@ -232,7 +232,8 @@ def test_a_mistake_of_the_server_tells_no_text(
 
     monkeypatch.setattr(store, "operations", failing)
     with caplog.at_level(logging.DEBUG):
-        assert "a mistake of the server" in Model(store, OPERATOR).refusal("cluster_history", namespace="shop")
+        refusal = Model(store, OPERATOR).refusal("cluster_history", namespace="shop")
+    assert "a mistake of the server; the log" in refusal
     assert "RuntimeError" in [getattr(record, "error", None) for record in caplog.records]
     assert TEXTS[0] not in caplog.text
 

@@ -685,6 +685,7 @@ def test_so_many_may_look_and_no_more() -> None:
         with pytest.raises(Refused, match="too many") as refused:
             decisions.require_room()
         assert refused.value.headers["Retry-After"]
+        assert refused.value.remedy
 
     asyncio.run(look(MOST_SUBSCRIBERS))
     decisions.require_room()

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from questream.errors import QuestreamError
 from questream.server import api, pages
-from questream.server.problems import Refused, loading, respond
+from questream.server.problems import Refused, loading, mistake, respond
 from questream.server.protection import Protection
 from questream.server.services import Services
 
@@ -100,7 +100,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     logger.error("a request failed", extra={"path": request.url.path, "error": type(error).__name__})
-    return _answer(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a mistake of the server"))
+    return _answer(request, mistake())
 
 
 async def _alive() -> Response:

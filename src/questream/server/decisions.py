@@ -61,7 +61,11 @@ class Decisions:
         """Raises Refused where as many look as may."""
         with self._guard:
             if len(self._subscriptions) >= MOST_SUBSCRIBERS:
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many look at decisions already")
+                raise Refused(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    f"too many look at decisions already, {MOST_SUBSCRIBERS} may",
+                    "close a page that is not needed, or ask again",
+                )
 
     @asynccontextmanager
     async def subscribe(self, namespace: str, reads_texts: bool) -> AsyncIterator[Subscription]:

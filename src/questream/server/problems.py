@@ -116,6 +116,12 @@ def respond(refused: Refused) -> Response:
     )
 
 
+def mistake() -> Refused:
+    """An error that nobody foresaw; it is not quoted, as it may quote a question."""
+    remedy = "the log of this server names the kind of error"
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a mistake of the server", remedy)
+
+
 def loading(what: str) -> Refused:
     """Something is being read, and is there in a moment."""
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{what} are being read", "ask again")

@@ -178,7 +178,7 @@ class Inquiry:
             return ()
         return (
             f"{dial.written(likely)} suits these answers best, but not clearly better than"
-            f" {dial.written(in_force)}, which is in force and stays: more answers show more",
+            f" {dial.written(in_force)}, the value of {dial.key}, which stays: more answers show more",
         )
 
     def _heaps(self, best: int) -> tuple[str, ...]:

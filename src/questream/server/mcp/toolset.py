@@ -15,7 +15,7 @@ from pydantic import Field
 
 from questream.errors import QuestreamError
 from questream.server.access import Login
-from questream.server.problems import Refused
+from questream.server.problems import Refused, mistake
 from questream.server.services import Scope, Services, count_request, scope_of
 from questream.settings import NAMESPACE_PATTERN
 
@@ -81,7 +81,7 @@ def _guarded(tool: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             # Neither its message nor its traceback: they may quote a question.
             logger.error("a tool failed", extra={"tool": tool.__name__, "error": type(error).__name__})
-            raise ToolError("this is a mistake of the server") from None
+            raise _tool_error(mistake()) from None
 
     return call
 
