@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from fastapi.dependencies.utils import get_flat_params
 from starlette.testclient import TestClient
 
 from questream.clustering.levels import Levels, Node, leaf
 from questream.errors import StoreUnavailable
 from questream.operations import By, Decisions
-from questream.server import pages
+from questream.server import api, pages
 from questream.settings import KafkaSettings, Settings
 from questream.store.protocol import StoredLevels
 from questream.store.reference.store import MemoryStore
@@ -56,12 +57,17 @@ BODIES: dict[str, dict[str, Any]] = {
 # Where they differ from the path.
 QUERIES = {
     "/api/v1/namespaces/{namespace}/rules/effect": {"threshold": "0.6"},
-    "/api/v1/namespaces/{namespace}/clusters": {"about": TEXTS[0]},
-    "/n/{namespace}/clusters": {"about": TEXTS[0]},
     "/n/{namespace}/change": {"op": "label", "c": "c1"},
     "/n/{namespace}/decide": {"op": "pin", "c": "c1"},
     "/n/{namespace}/decide/levels": {"op": "pin", "level_id": "i1"},
     "/n/{namespace}/rules": {"threshold": "0.6"},
+}
+# Views that search by meaning too, each a second time with this query.
+SEARCHES = {
+    "/api/v1/namespaces/{namespace}/clusters": {"q": TEXTS[0], "sort": "meaning"},
+    "/api/v1/namespaces/{namespace}/levels": {"q": TEXTS[0], "by_meaning": "true"},
+    "/n/{namespace}/clusters": {"q": TEXTS[0], "sort": "meaning"},
+    "/n/{namespace}/levels": {"q": TEXTS[0], "sort": "meaning"},
 }
 NAMES = {
     "namespace": "shop",
@@ -74,12 +80,24 @@ NAMES = {
 
 
 def views() -> list[str]:
-    """Each view of the API and of the page, by its method and path."""
-    api = client_of(store_with({})).app.openapi()["paths"]  # type: ignore[attr-defined]
-    of_api = [f"{method.upper()} {path}" for path, methods in api.items() for method in methods]
+    """Each view of the API and of the page, by its method and path, and with a query each search by meaning."""
+    described = client_of(store_with({})).app.openapi()["paths"]  # type: ignore[attr-defined]
+    of_api = [f"{method.upper()} {path}" for path, methods in described.items() for method in methods]
     parts = [part for part in vars(pages).values() if isinstance(part, ModuleType) and hasattr(part, "router")]
     of_pages = [f"{method} {one.path}" for part in parts for one in part.router.routes for method in one.methods]
-    return sorted({*of_api, *of_pages} - LEFT_OUT)
+    searches = [f"GET {path}?{urlencode(query)}" for path, query in SEARCHES.items()]
+    return sorted({*of_api, *of_pages, *searches} - LEFT_OUT)
+
+
+def read_by_views() -> dict[str, set[str]]:
+    """The names of what each view reads in a query, by its path."""
+    found: dict[str, set[str]] = {}
+    for package, prefix in ((api, API), (pages, "")):
+        parts = [part for part in vars(package).values() if isinstance(part, ModuleType) and hasattr(part, "router")]
+        for one in (route for part in parts for route in part.router.routes):
+            read = {known.alias for known in get_flat_params(one.dependant)}
+            found[prefix + one.path] = found.get(prefix + one.path, set()) | read
+    return found
 
 
 class LeavingStore:
@@ -125,12 +143,13 @@ class Asking:
     """Somebody who asks a view for something."""
 
     def __init__(self, view: str, client: TestClient) -> None:
-        self._method, path = view.split(" ")
-        query = QUERIES.get(path, {})
+        self._method, where = view.split(" ")
+        path, _, search = where.partition("?")
+        query = search or urlencode(QUERIES.get(path, {}))
         self._client = client
         # Only what was merged away is parted.
         names = NAMES | {"cluster_id": "c5"} if "unmerge" in path else NAMES
-        self._where = path.format(**names) + (f"?{urlencode(query)}" if query else "")
+        self._where = path.format(**names) + (f"?{query}" if query else "")
         self._body = BODIES.get(view, {})
         self._is_api = path.startswith(API)
 
@@ -170,6 +189,11 @@ def served(leaving: LeavingStore) -> TestClient:
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """That nobody answers is known after a moment."""
     monkeypatch.setattr("questream.broker.kafka_python.connect.CONNECT_SECONDS", 0.2)
+
+
+@pytest.mark.parametrize(("path", "query"), [*QUERIES.items(), *SEARCHES.items()])
+def test_each_query_is_read_by_its_view(path: str, query: dict[str, str]) -> None:
+    assert query.keys() <= read_by_views()[path]
 
 
 @pytest.mark.parametrize("comes_back", [False, True], ids=["for good", "for a call"])
