@@ -242,6 +242,19 @@ def test_the_texts_of_a_cluster_are_erased_where_that_is_meant() -> None:
     assert client.post(f"{OPERATIONS}/1/undo", json={}).status_code == 409
 
 
+def test_an_operation_that_comes_again_brings_no_erased_text_back() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    merge = {"op": "merge", "cluster_id": "c1", "other_id": "c2", "id": "7"}
+    assert operate(client, **merge).json()["before"][1]["representative"] == TEXTS[1]
+    # By a command, of which the server hears by the cluster topic at most.
+    decisions = Decisions(store, "shop", By("anna"))
+    decisions.commit(decisions.forget(1))
+    again = operate(client, **merge)
+    assert again.json()["operation"] == 1
+    assert not any(text in again.text for text in TEXTS)
+
+
 def test_questions_are_rejected_moved_and_split_by_their_texts() -> None:
     store = store_with({"shop": TEXTS})
     client = client_of(store, encoder=encoder_of(TEXTS))

@@ -75,12 +75,12 @@ class Operating:
             if known is not None:
                 if known[0] != propose.asked:
                     raise id_was_given()
-                return known[1]
+                return self._recalled(namespace, known[1])
             before = tuple(self._store.states(namespace, list(preview(decisions, namespace, propose).before)))
             done = decide(decisions, namespace, propose)
             outcome = self._outcome(namespace, before, done)
             if by.id:
-                self._done[namespace, by.id] = propose.asked, outcome
+                self._done[namespace, by.id] = propose.asked, _without_texts(outcome)
                 if len(self._done) > _MOST_IDS:
                     self._done.popitem(last=False)
         changed = dict.fromkeys(one.cluster_id for one in (*outcome.before, outcome.after))
@@ -138,6 +138,26 @@ class Operating:
         stood = {one.cluster_id: one for one in (*self._store.states(namespace, list(done.after)), *before)}
         survivor, loser = (stood[cluster_id] for cluster_id in done.after)
         return Outcome((survivor, loser), after, _drops(survivor, loser), done.number)
+
+    def _recalled(self, namespace: str, done: Outcome) -> Outcome:
+        """An outcome that was kept, with the texts that the store still has of its clusters."""
+        cluster_ids = dict.fromkeys(state.cluster_id for state in (*done.before, done.after))
+        texts = {state.cluster_id: state.representative for state in self._store.states(namespace, list(cluster_ids))}
+
+        def with_text(state: ClusterState) -> ClusterState:
+            return replace(state, representative=texts.get(state.cluster_id))
+
+        return replace(done, before=tuple(map(with_text, done.before)), after=with_text(done.after))
+
+
+def _without_texts(outcome: Outcome) -> Outcome:
+    """What may be kept of an outcome: texts may be erased later, and vectors are large."""
+
+    def bare(state: ClusterState) -> ClusterState:
+        ruling = state.ruling.without_texts()
+        return replace(state, vector_sum=None, representative=None, own_representative=None, ruling=ruling)
+
+    return replace(outcome, before=tuple(map(bare, outcome.before)), after=bare(outcome.after))
 
 
 def id_was_given() -> Refused:
