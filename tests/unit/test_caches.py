@@ -17,7 +17,7 @@ from questream.naming.names import Vocabulary, keywords
 from questream.server.catalogue import Catalogue
 from questream.store.redis.codec import exemplars_text, parse_exemplars
 
-TEXT = "Why was the walrus of my aunt Brunhilde charged twice?"
+TEXT = "Why was the walrus of my aunt Brunhilde charged twice, account 4812-0077 or DE4812?"
 
 
 def held_by(whole: object) -> Iterator[str | bytes]:
@@ -43,7 +43,7 @@ def caches() -> list[_lru_cache_wrapper[Any]]:
 
 def is_of_the_text(held: str | bytes) -> bool:
     shown = held if isinstance(held, str) else held.decode("latin-1")
-    return "walrus of my aunt" in shown or b64encode(TEXT.encode()).decode() in shown
+    return "walrus of my aunt" in shown or "4812" in shown or b64encode(TEXT.encode()).decode() in shown
 
 
 def test_no_cache_of_the_process_keeps_the_text_of_a_question() -> None:

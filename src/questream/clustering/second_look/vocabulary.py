@@ -13,6 +13,8 @@ from questream.clustering.second_look.numbers import begins_number
 # As many as a stream has in use, of at most so many characters.
 _TOKENS = 65536
 _KEPT_CHARACTERS = 64
+_SHORT_NUMBER_CHARACTERS = 4
+_DIGIT = re.compile(r"\d")
 
 _CODE = re.compile(r"(?=.*\d)(?=.*[^\W\d_]).+|\d+(?:[-_.:/#]\d+){2,}|\d+[-/#]\d+|[A-Z]+-[A-Z0-9]+")
 _MIXED = re.compile(r"[^\W\d_]*(?:[A-Z]{2}|[a-zß-ÿ][A-Z])")
@@ -58,8 +60,10 @@ class Entry:
 
 
 def entry_of(token: str, language: str) -> Entry:
-    """The entry of a token of a text in that language."""
-    return _kept(token, language) if len(token) <= _KEPT_CHARACTERS else _entry(token, language)
+    """The entry of a token of a text in that language; words and short numbers are kept."""
+    # A longer number may be that of somebody's account, which is to be erased with the text, and seldom comes again.
+    is_common = token.isalpha() or len(token) <= _SHORT_NUMBER_CHARACTERS or not _DIGIT.search(token)
+    return _kept(token, language) if is_common and len(token) <= _KEPT_CHARACTERS else _entry(token, language)
 
 
 @lru_cache(maxsize=_TOKENS)
