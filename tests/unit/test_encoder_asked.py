@@ -17,17 +17,19 @@ from tests.kit.vectors import ByteTokeniser, hash_encoder, hash_vector
 
 ASKS = "where is my new card?"
 BESIDE = "the branch in the high street had no time for me."
-MAIL = f"{ASKS}\n\n{BESIDE}"
+# An empty line with a tab: `preparing/asking.py` marks what it made by it.
+MAIL = f"{ASKS}\n\t\n{BESIDE}"
 
 PLAIN = [
     ASKS,
     f"{ASKS} {BESIDE}",
     f"{BESIDE} {ASKS}",
     f"{ASKS}\n{BESIDE}",
+    f"{ASKS}\n\n{BESIDE}",
+    f"{ASKS}\r\n\r\n{BESIDE}",
     f"{BESIDE}\n\n{ASKS}",
-    f"{ASKS}\n\nand why?",
-    f"{ASKS}\n\n{BESIDE}\nis it lost?\n{BESIDE}",
-    f"Hi Tom,\n{ASKS}\n\n{BESIDE}",
+    f"Hi Tom,\n{ASKS}\n\t\n{BESIDE}",
+    f"{BESIDE}\n\t\n{ASKS}",
     f"{ASKS}\n\n",
     BESIDE,
 ]
@@ -58,7 +60,7 @@ def test_tokens_count_what_the_model_reads_a_second_time(encoder: Encoder) -> No
 
 @given(st.permutations([0, 0, 1, 2, 2, 3]), st.integers(1, 6))
 def test_a_mail_has_the_same_vector_in_every_batch(order: list[int], size: int) -> None:
-    texts = [MAIL, ASKS, f"is it lost?\n\n{BESIDE}", BESIDE]
+    texts = [MAIL, ASKS, f"is it lost?\n\t\n{BESIDE}", BESIDE]
     alone = {at: hash_encoder().encode([text]).tobytes() for at, text in enumerate(texts)}
     rows = hash_encoder().encode([texts[at] for at in order[:size]])
     assert [row.tobytes() for row in rows] == [alone[at] for at in order[:size]]
@@ -90,10 +92,10 @@ class _RefusesShortOnes(ByteTokeniser):
 
 def test_a_part_that_would_be_refused_as_a_text_does_not_count_and_refuses_nothing(encoder: Encoder) -> None:
     strict = replace(encoder, tokeniser=_RefusesShortOnes(512))
-    unknown, known = strict.tokenise([f"de qué?\n\n{BESIDE}", MAIL])
+    unknown, known = strict.tokenise([f"de qué?\n\t\n{BESIDE}", MAIL])
     assert unknown.asked is None
     assert known.asked is not None
-    assert strict.refused([f"de qué?\n\n{BESIDE}", MAIL]) == {}
+    assert strict.refused([f"de qué?\n\t\n{BESIDE}", MAIL]) == {}
 
 
 def test_a_row_that_is_not_finite_stays_so_and_costs_no_other(encoder: Encoder) -> None:
@@ -119,15 +121,15 @@ def test_a_row_that_is_not_finite_stays_so_and_costs_no_other(encoder: Encoder) 
         (f"{ASKS} {BESIDE}", MAIL),
         (
             f"{BESIDE} {ASKS} {BESIDE}\n\nIs it lost?\n\n\n{BESIDE}",
-            f"{ASKS} Is it lost?\n\n{BESIDE} {BESIDE}\n\n{BESIDE}",
+            f"{ASKS} Is it lost?\n\t\n{BESIDE} {BESIDE}\n\n{BESIDE}",
         ),
-        ("No fui yo. ¿Dónde está mi tarjeta?", "¿Dónde está mi tarjeta?\n\nNo fui yo."),
-        (f'{BESIDE} He said: "Is it lost?"', f'He said: "Is it lost?"\n\n{BESIDE}'),
+        ("No fui yo. ¿Dónde está mi tarjeta?", "¿Dónde está mi tarjeta?\n\t\nNo fui yo."),
+        (f'{BESIDE} He said: "Is it lost?"', f'He said: "Is it lost?"\n\t\n{BESIDE}'),
     ],
 )
 def test_what_asks_comes_first(text: str, first: str) -> None:
     assert ask_first(text) == first
-    assert asked_in(first) == first.partition("\n\n")[0]
+    assert asked_in(first) == first.partition("\n")[0]
 
 
 @pytest.mark.parametrize("text", [ASKS, f"{ASKS} Is it lost?", f"{ASKS}\n\nIs it lost?", BESIDE, ""])
@@ -141,13 +143,13 @@ def test_what_was_put_first_is_what_is_found(text: str) -> None:
     first = ask_first(text)
     if first != text:
         assert sorted(first.split()) == sorted(text.split())
-        assert asked_in(first) == first.partition("\n\n")[0]
+        assert asked_in(first) == first.partition("\n")[0]
         assert ask_first(first) == first
 
 
 def test_of_a_mail_the_question_comes_first_and_a_plain_text_stays_as_it_is() -> None:
     said = f"The branch had no time. {ASKS}"
-    assert without_frame(f"Hi,\n\n{said}\n\nKind regards,\nAnna") == f"{ASKS}\n\nThe branch had no time."
+    assert without_frame(f"Hi,\n\n{said}\n\nKind regards,\nAnna") == f"{ASKS}\n\t\nThe branch had no time."
     assert without_frame(f"<p>{BESIDE}</p><p>{ASKS}</p>") == MAIL
-    for text in (said, f"{BESIDE}\n{ASKS}"):
+    for text in (said, f"{BESIDE}\n{ASKS}", f"{ASKS}\n\n{BESIDE}", MAIL):
         assert without_frame(text) == text
