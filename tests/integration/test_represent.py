@@ -75,7 +75,7 @@ def test_a_chosen_question_stands_for_its_cluster_and_outlives_redis(stream: Str
         (["qnobody"], "have no decision"),
         (["qa", "--text", CARD], "not both"),
         ([], "give its id or its text"),
-        (["--text", CARD, "--clusters.keep_texts=false"], "no texts of questions are kept"),
+        (["--text", CARD, "--clusters.keep_texts=false"], "keeps no texts of questions"),
     ],
     ids=["unknown", "both", "neither", "no-texts"],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaf, regroup
 from tests.kit.stepping import unit_rows
-from tests.unit.test_levels import LEAVES_OF_EACH, RULES, SUBJECTS, intent, leaves_of_subjects, some
+from tests.unit.test_levels import LEAVES_OF_EACH, RULES, SUBJECTS, intent, leaves_of_subjects, near_leaves, some
 
 I1, I2, I99 = Node(1, 1), Node(1, 2), Node(1, 99)
 
@@ -51,6 +53,13 @@ def test_a_leaf_is_an_intent_of_its_own_where_people_keep_it_so() -> None:
     assert intent(regroup(leaves, found.levels, LevelRules(RULES.resolutions, inertia=0.0)).levels, 1) == intent(
         former, 1
     )
+
+
+def test_what_is_near_as_a_whole_does_not_come_to_what_people_keep_apart() -> None:
+    found = regroup(near_leaves(200, 0.7), Levels(), LevelRules(), {leaf(1): I99, leaf(2): I1})
+    assert [intent(found.levels, number) for number in (1, 2)] == [I99, I1]
+    of_others = Counter(intent(found.levels, number) for number in range(3, 201))
+    assert max(of_others[node] for node in of_others if node not in (I1, I99)) > 190
 
 
 def test_what_people_keep_together_is_one_and_others_gather_around_it() -> None:

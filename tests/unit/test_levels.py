@@ -59,6 +59,34 @@ def test_leaves_of_a_subject_are_one_intent() -> None:
     assert {node.level for node in intents.values()} == {1}
 
 
+def near_leaves(count: int, cosine: float) -> Leaves:
+    """Leaves 1 to n of one subject: any two have about this cosine."""
+    rows = np.hstack([np.full((count, 1), cosine**0.5), (1.0 - cosine) ** 0.5 * np.eye(count)])
+    noise = np.random.default_rng(0).normal(0, 0.01, rows.shape)
+    return Leaves(np.arange(1, count + 1), unit_rows((rows + noise).astype(np.float32)), np.ones(count))
+
+
+@pytest.mark.parametrize(("cosine", "is_one"), [(0.7, True), (0.5, False)])
+def test_no_resolution_parts_what_is_near_as_a_whole(cosine: float, is_one: bool) -> None:
+    levels = regroup(near_leaves(200, cosine), Levels(), LevelRules()).levels
+    intents = {intent(levels, number) for number in range(1, 201)}
+    assert intents == {Node(1, 1)} if is_one else len(intents) > 10
+
+
+def test_what_is_near_as_a_whole_stays_one_until_it_is_clearly_apart() -> None:
+    first = regroup(near_leaves(200, 0.7), Levels(), LevelRules()).levels
+    for cosine, stays in ((0.57, True), (0.5, False)):
+        moved = regroup(near_leaves(200, cosine), first, LevelRules()).levels
+        assert (len({intent(moved, number) for number in range(1, 201)}) == 1) == stays
+
+
+def test_what_is_near_as_a_whole_keeps_the_id_of_the_larger_part_and_the_other_leads_to_it() -> None:
+    parents = {leaf(number): Node(1, 1 if number <= 150 else 2) for number in range(1, 201)}
+    found = regroup(near_leaves(200, 0.7), Levels(parents, (3, 1)), LevelRules())
+    assert {intent(found.levels, number) for number in range(1, 201)} == {Node(1, 1)}
+    assert found.ended == {Node(1, 2): Node(1, 1)}
+
+
 def test_few_leaves_are_not_parted_as_many_are() -> None:
     leaves = leaves_of_subjects()
     levels = regroup(leaves, Levels(), LevelRules()).levels

@@ -5,6 +5,8 @@ guaranteeing well-connected communities", 2019; for the resolution Reichardt and
 one stays there, and has no ties to what they keep in another. Where Leiden joins two such, each other node goes with
 the one that it is tied to more; what it finds of one such in several places is one. Nodes that would change theirs do
 so only for a clear gain: what they have in the new one exceeds what they had in the old by a share of all their ties.
+A resolution is a share of all ties: the fewer other subjects a stream has, the further it parts each. Communities that
+are near to each other as a whole are therefore one at any resolution.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ Flags = NDArray[np.bool_]
 
 # A resolution makes about as many communities, however few nodes there are: it is no higher than one for so many.
 _NODES_OF_A_COMMUNITY = 8
+# Two communities are one from this mean cosine between a question of the one and a question of the other.
+_ONE_FROM = 0.6
 _ROWS_AT_ONCE = 1024
 _ROUNDS_OF_CALM = 10
 _SEED = 7
@@ -65,6 +69,7 @@ class LevelGraph:
         self._new = new & (kept_in == 0)
         self._inertia = rules.inertia
         self._count = len(unit)
+        self._unit, self._sizes = unit, sizes
         one, other, weights = _ties(unit, sizes, rules)
         ties = (kept_in[one] == kept_in[other]) | (kept_in[one] == 0) | (kept_in[other] == 0)
         self._one, self._other, self._weights = one[ties], other[ties], weights[ties]
@@ -84,7 +89,7 @@ class LevelGraph:
         former = np.where(self._new & np.isin(found, found[~self._new]), 0, self._former)
         fresh = int(self._former.max(initial=0)) + 1
         named = self._united(found, after_former(found, former, votes, fresh))
-        return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
+        return self._joined(self._calmed(np.where(self._kept_in > 0, self._kept_in, named)), votes)
 
     def _parted(self, found: Numbers) -> Numbers:
         """Communities with nodes that people keep in several: each other node goes where its strongest ties lead."""
@@ -190,6 +195,46 @@ class LevelGraph:
             kept[returning] = self._former[returning]
         return kept
 
+    def _joined(self, found: Numbers, votes: Floats) -> Numbers:
+        """The communities (n,) with those as one that are tied and near as a whole, the nearest first.
+
+        Two that were one are joined for less, by half of the inertia; one in which people keep something is joined with
+        none. Their number is the one that more `votes` (n,) were for.
+        """
+        numbers, of = np.unique(found, return_inverse=True)
+        of = of.ravel()
+        pairs = of[np.stack([self._one, self._other])]
+        pairs = np.unique(np.sort(pairs[:, pairs[0] != pairs[1]], axis=0), axis=1)
+        sizes = np.bincount(of, self._sizes)
+        sums = np.zeros((len(numbers), self._unit.shape[1]))
+        np.add.at(sums, of, self._unit * self._sizes[:, None])
+        homes = _homes(of, self._former, self._strengths)
+        claims = np.bincount(of, np.where(self._former == found, votes, 0.0))
+        is_kept = np.bincount(of, self._kept_in > 0) > 0
+
+        def nearness(one: Numbers, other: Numbers) -> Floats:
+            """Mean cosines above what is asked of these pairs."""
+            cosines = np.einsum("pd,pd->p", sums[one], sums[other]) / (sizes[one] * sizes[other])
+            were_one = (homes[one] == homes[other]) & (homes[one] > 0)
+            asked = np.where(were_one, _ONE_FROM * (1.0 - self._inertia / 2.0), _ONE_FROM)
+            above: Floats = np.where(is_kept[one] | is_kept[other], -np.inf, cosines - asked)
+            return above
+
+        near = nearness(*pairs)
+        while near.size and near.max() >= 0.0:
+            two = pairs[:, near.argmax()].tolist()
+            into, gone = sorted(two, key=lambda at: (-claims[at], -sizes[at], at))
+            sums[into] += sums[gone]
+            sizes[into] += sizes[gone]
+            homes[into] = homes[into] or homes[gone]
+            of[of == gone] = into
+            pairs[pairs == gone] = into
+            others = pairs[0] != pairs[1]
+            pairs, near = pairs[:, others], near[others]
+            changed = (pairs == into).any(axis=0)
+            near[changed] = nearness(*pairs[:, changed])
+        return numbers[of]
+
     def _ties_to(self, block_of: Numbers, kept: Numbers, community: Numbers) -> Floats:
         """By block, the weight of its ties to those of a community that are not in the block."""
         total: Floats = np.zeros(len(community))
@@ -198,6 +243,16 @@ class LevelGraph:
             counts = (block >= 0) & (block != block_of[there]) & (kept[there] == community[block])
             total += np.bincount(block[counts], self._weights[counts], len(community))
         return total
+
+
+def _homes(of: Numbers, former: Numbers, strengths: Floats) -> Numbers:
+    """The former community (k,) that most of each of the k communities `of` nodes was in, by strengths; 0 for none."""
+    pairs, pair = np.unique(np.stack([of, former]), axis=1, return_inverse=True)
+    shared = np.bincount(pair.ravel(), strengths, pairs.shape[1])
+    homes = np.zeros(int(of.max(initial=-1)) + 1, np.int64)
+    order = np.lexsort((-pairs[1], shared))
+    homes[pairs[0, order]] = pairs[1, order]
+    return homes
 
 
 def _ties(unit: Matrix, sizes: Floats, rules: TieRules) -> tuple[Numbers, Numbers, Floats]:
