@@ -36,6 +36,12 @@ _VERSION = re.compile(r"v(\d+(?:\.\d+)?)")
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _TENS = frozenset(range(20, 100, 10))
 _ONE = frozenset(("one", "ein", "un", "une", "uno", "una"))
+# They are part of no greater number: "charged twenty twice".
+_ALONE = frozenset(
+    ("twice", "thrice", "dozen", "zweimal", "dreimal", "viermal", "fünfmal", "dutzend", "douzaine", "docena")
+)
+# Between hundreds and what is below them.
+_AND = frozenset(("and", "und", "et", "y"))
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _MIDDAY = {"am": 0, "pm": 720}
 # "À 17 heures" is an hour of the day, "en 2 heures" is for how long.
@@ -160,14 +166,29 @@ def _amount(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float | str
     elif spelled := _in_words(tokens, at, words):
         value, taken = spelled
     elif token in words.scales and len(token) > 2:
-        value = 1.0
-        at -= 1
+        value, taken = 1.0, 0
     else:
         return None
+    scale = 0.0
     while at + taken < len(tokens) and tokens[at + taken] in words.scales:
-        value = float(value) * words.scales[tokens[at + taken]]
+        scale = words.scales[tokens[at + taken]]
+        value = float(value) * scale
         taken += 1
-    return value, max(taken, 1) if token not in words.scales else taken - 1
+    more = None if isinstance(value, str) or token[0].isdigit() else _behind_scale(scale, tokens, at + taken, words)
+    return (value, taken) if more is None else (float(value) + more[0], taken + more[1])
+
+
+def _behind_scale(scale: float, tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float, int] | None:
+    """A value in words below the scale before it, as `twenty` of `one hundred and twenty`, and the tokens it took."""
+    joint = at < len(tokens) and tokens[at] in _AND
+    rest = tokens[at + joint : at + joint + 2]
+    if not scale or not rest or rest[0] in units() or rest[0] in _ALONE or rest[0][0].isdigit():
+        return None
+    # "I paid a hundred one month ago"
+    may_be_one = joint or words.language != "en"
+    is_one = may_be_one and rest[0] in _ONE and not (rest[1:] and rest[1] in words.scales)
+    found = (1.0, 1) if is_one else _amount(tokens, at + joint, words)
+    return (float(found[0]), found[1] + joint) if found is not None and float(found[0]) < scale else None
 
 
 def _in_words(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float, int] | None:
@@ -178,7 +199,7 @@ def _in_words(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float, in
     unit_at = at + 1 + (tokens[at + 1 : at + 2] == [words.number_joint])
     unit = tokens[unit_at] if unit_at < len(tokens) else ""
     # "A thirty second delay"
-    more = None if unit in units() else _of_units(unit, words)
+    more = None if unit in units() or unit in _ALONE else _of_units(unit, words)
     return (value, 1) if more is None or value + more >= 100 else (value + more, unit_at + 1 - at)
 
 
