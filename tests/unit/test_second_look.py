@@ -116,6 +116,8 @@ def test_it_is_the_same_both_ways_around() -> None:
         ("Sind hundert und fünf Euro genug?", "Sind 105 Euro genug?"),
         ("¿Hay ciento veinte plazas?", "¿Hay 120 plazas?"),
         ("Y a-t-il deux cent trente places ?", "Y a-t-il 230 places ?"),
+        ("Y a-t-il quatre vingts places ?", "Y a-t-il 80 places ?"),
+        ("Y a-t-il quatre vingt douze places ?", "Y a-t-il quatre-vingt-douze places ?"),
         ("Are forty-two days enough?", "Are 42 days enough?"),
         ("Is twenty a month too much?", "Is 20 a month too much?"),
         ("Set a thirty second timer", "Set a 30 second timer"),
