@@ -25,8 +25,6 @@ Flags = NDArray[np.bool_]
 
 # A resolution makes about as many communities, however few nodes there are: it is no higher than one for so many.
 _NODES_OF_A_COMMUNITY = 8
-# Two communities are one from this mean cosine between a question of the one and a question of the other.
-_ONE_FROM = 0.6
 _ROWS_AT_ONCE = 1024
 _ROUNDS_OF_CALM = 10
 _SEED = 7
@@ -39,11 +37,13 @@ _HARDLY = 1e-9
 class TieRules(NamedTuple):
     """A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`.
 
+    Two communities are one from a mean cosine of `one_from` between a question of the one and a question of the other.
     `inertia` is the share of a node's ties that a change of its community has to gain.
     """
 
     neighbours: int
     least_cosine: float
+    one_from: float
     inertia: float
 
 
@@ -67,6 +67,7 @@ class LevelGraph:
         self._former = former
         self._kept_in = kept_in
         self._new = new & (kept_in == 0)
+        self._one_from = rules.one_from
         self._inertia = rules.inertia
         self._count = len(unit)
         self._unit, self._sizes = unit, sizes
@@ -216,7 +217,7 @@ class LevelGraph:
             """Mean cosines above what is asked of these pairs."""
             cosines = np.einsum("pd,pd->p", sums[one], sums[other]) / (sizes[one] * sizes[other])
             were_one = (homes[one] == homes[other]) & (homes[one] > 0)
-            asked = np.where(were_one, _ONE_FROM * (1.0 - self._inertia / 2.0), _ONE_FROM)
+            asked = self._one_from * np.where(were_one, 1.0 - self._inertia / 2.0, 1.0)
             above: Floats = np.where(is_kept[one] | is_kept[other], -np.inf, cosines - asked)
             return above
 

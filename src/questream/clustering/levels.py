@@ -62,7 +62,8 @@ class LevelRules:
     """How communities are found. `resolutions` are of intents and topics: the higher, the more communities; of few
     nodes they are taken for less.
 
-    A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. `inertia` is the share of a
+    A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. Communities whose questions have
+    a mean cosine of `one_from` are one at any resolution. `inertia` is the share of a
     leaf's ties that a change of its intent has to gain; an intent's change of its topic has to gain twice that. A new
     leaf goes where the `voters` nearest leaves are.
     """
@@ -70,6 +71,7 @@ class LevelRules:
     resolutions: tuple[float, float] = (24.0, 8.0)
     neighbours: int = 8
     least_cosine: float = 0.4
+    one_from: float = 0.6
     inertia: float = 0.2
     voters: int = 4
 
@@ -79,7 +81,7 @@ class LevelRules:
             given = getattr(self, name)
             if not isinstance(given, int | np.integer) or given < 1:
                 raise ValueError(f"{name} is a whole number, 1 or more")
-        for name in ("least_cosine", "inertia"):
+        for name in ("least_cosine", "one_from", "inertia"):
             if not _is_number(getattr(self, name)):
                 raise ValueError(f"{name} is a finite number")
         resolutions: Any = self.resolutions
@@ -213,7 +215,7 @@ def regroup(
         kept_in = np.array([kept[node].number if node in kept else 0 for node in nodes], np.int64).reshape(-1)
         former_of = np.where(kept_in > 0, kept_in, former_of)
         new = np.bincount(of_leaf, ~is_new, len(nodes)) == 0
-        ties = TieRules(rules.neighbours, rules.least_cosine, rules.inertia * level)
+        ties = TieRules(rules.neighbours, rules.least_cosine, rules.one_from, rules.inertia * level)
         found = LevelGraph(unit, sizes, former_of, kept_in, new, resolution, ties).communities()
         if level > 1 and rules.inertia > 0.0:
             found = _accompanied(found, former_of)

@@ -14,6 +14,8 @@ from questream.lab.calibration.sweep import Dial, Sweep, require_enough
 from questream.lab.evaluation.agreement import numbered
 from questream.lab.evaluation.levels import levels_at
 
+# Above every cosine: with communities that are one at any resolution an answer says less of the higher ones.
+_NONE_IS_ONE = 2.0
 # Half an octave apart.
 RESOLUTIONS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0)
 
@@ -50,4 +52,5 @@ def sweep_level(
 
 def _turned(rules: LevelRules, place: int, resolution: float) -> LevelRules:
     intents, topics = rules.resolutions
-    return replace(rules, resolutions=(resolution, topics) if place == 0 else (intents, resolution))
+    resolutions = (resolution, topics) if place == 0 else (intents, resolution)
+    return replace(rules, resolutions=resolutions, one_from=_NONE_IS_ONE)
