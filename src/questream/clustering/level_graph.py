@@ -215,7 +215,11 @@ class LevelGraph:
 
         def nearness(one: Numbers, other: Numbers) -> Floats:
             """Mean cosines above what is asked of these pairs."""
-            cosines = np.einsum("pd,pd->p", sums[one], sums[other]) / (sizes[one] * sizes[other])
+            cosines = np.empty(len(one))
+            for start in range(0, len(one), _ROWS_AT_ONCE):
+                rows = slice(start, start + _ROWS_AT_ONCE)
+                cosines[rows] = np.einsum("pd,pd->p", sums[one[rows]], sums[other[rows]])
+            cosines /= sizes[one] * sizes[other]
             were_one = (homes[one] == homes[other]) & (homes[one] > 0)
             asked = self._one_from * np.where(were_one, 1.0 - self._inertia / 2.0, 1.0)
             above: Floats = np.where(is_kept[one] | is_kept[other], -np.inf, cosines - asked)
