@@ -206,10 +206,8 @@ class LevelGraph:
         of = of.ravel()
         pairs = of[np.stack([self._one, self._other])]
         pairs = np.unique(np.sort(pairs[:, pairs[0] != pairs[1]], axis=0), axis=1)
-        sizes = np.bincount(of, self._sizes)
-        sums = np.zeros((len(numbers), self._unit.shape[1]))
-        np.add.at(sums, of, self._unit * self._sizes[:, None])
-        homes = _homes(of, self._former, self._strengths)
+        sums, sizes = sums_of(self._unit, self._sizes, of, len(numbers))
+        homes = most_shared(of, self._former, self._strengths, len(numbers))
         claims = np.bincount(of, np.where(self._former == found, votes, 0.0))
         is_kept = np.bincount(of, self._kept_in > 0) > 0
 
@@ -250,14 +248,26 @@ class LevelGraph:
         return total
 
 
-def _homes(of: Numbers, former: Numbers, strengths: Floats) -> Numbers:
-    """The former community (k,) that most of each of the k communities `of` nodes was in, by strengths; 0 for none."""
+def most_shared(of: Numbers, former: Numbers, weights: Floats, count: int) -> Numbers:
+    """The former community (count,) that most of each of `count` communities was in, by weights of its parts `of` (n,).
+
+    0 for one whose parts have no weight; the lowest number among equals.
+    """
     pairs, pair = np.unique(np.stack([of, former]), axis=1, return_inverse=True)
-    shared = np.bincount(pair.ravel(), strengths, pairs.shape[1])
-    homes = np.zeros(int(of.max(initial=-1)) + 1, np.int64)
+    shared = np.bincount(pair.ravel(), weights, pairs.shape[1])
+    pairs, shared = pairs[:, shared > 0.0], shared[shared > 0.0]
+    numbers = np.zeros(count, np.int64)
+    # The last one that is written stays.
     order = np.lexsort((-pairs[1], shared))
-    homes[pairs[0, order]] = pairs[1, order]
-    return homes
+    numbers[pairs[0, order]] = pairs[1, order]
+    return numbers
+
+
+def sums_of(unit: Matrix, sizes: Floats, of: Numbers, count: int) -> tuple[Floats, Floats]:
+    """Sums of directions by size (count, d) and sizes (count,) of communities; `of` (n,) is that of each row."""
+    sums: Floats = np.zeros((count, unit.shape[1]), np.float64)
+    np.add.at(sums, of, unit * sizes[:, None])
+    return sums, np.bincount(of, sizes, count).astype(np.float64)
 
 
 def _ties(unit: Matrix, sizes: Floats, rules: TieRules) -> tuple[Numbers, Numbers, Floats]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from questream.clustering.level_graph import Floats, LevelGraph, Numbers, TieRules
+from questream.clustering.level_graph import Floats, LevelGraph, Numbers, TieRules, most_shared, sums_of
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
 from questream.domain import LEVEL_LETTERS, Matrix, NamespaceRules
@@ -318,24 +318,15 @@ def _name(found: Numbers, former: Numbers, level: int, next_number: int) -> dict
 
 def _majority(former: Sequence[Node], of_leaf: Numbers, sizes: Floats, count: int, level: int) -> Numbers:
     """The number (count,) of the former community that most questions of each row were in; 0 where in none."""
-    most = np.zeros(count)
-    numbers = np.zeros(count, np.int64)
     known = [at for at, node in enumerate(former) if node.level == level]
-    if known:
-        pairs = np.stack([of_leaf[known], np.array([former[at].number for at in known])])
-        cells, cell = np.unique(pairs, axis=1, return_inverse=True)
-        shared = np.bincount(cell.ravel(), sizes[known], cells.shape[1])
-        for (row, number), questions in zip(cells.T.tolist(), shared.tolist(), strict=True):
-            if questions > most[row]:
-                most[row], numbers[row] = questions, number
-    return numbers
+    numbers = np.array([former[at].number for at in known], np.int64)
+    return most_shared(of_leaf[known], numbers, sizes[known], count) if known else np.zeros(count, np.int64)
 
 
 def _sums(unit: Matrix, sizes: Floats, row_of: Numbers, count: int) -> tuple[Matrix, Floats]:
     """Directions (count, d) and sizes (count,) of communities."""
-    total = np.zeros((count, unit.shape[1]), np.float64)
-    np.add.at(total, row_of, unit * sizes[:, None])
-    return _unit(total.astype(np.float32)), np.bincount(row_of, sizes, count).astype(np.float64)
+    sums, totals = sums_of(unit, sizes, row_of, count)
+    return _unit(sums.astype(np.float32)), totals
 
 
 def _unit(vectors: Matrix) -> Matrix:

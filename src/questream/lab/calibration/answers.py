@@ -159,10 +159,10 @@ class Inquiry:
         value = self._sweep.values[best]
         kept: tuple[str, ...] = ()
         low, high = self._posterior.interval()
-        standing = best if self._in_force is None else self._sweep.at(self._in_force)
-        if self._in_force is not None and expected[standing] >= expected[best] - _NO_CLEAR_GAIN:
+        row_in_force = best if self._in_force is None else self._sweep.at(self._in_force)
+        if self._in_force is not None and expected[row_in_force] >= expected[best] - _NO_CLEAR_GAIN:
             kept = self._kept(self._in_force, value)
-            best, value = standing, self._in_force
+            best, value = row_in_force, self._in_force
         return Proposal(
             value=value,
             low=low,
