@@ -7,51 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
-from questream.cli.ask import ask
-from questream.cli.bench import bench
-from questream.cli.bench_clients import bench_clients
-from questream.cli.bench_corrections import corrections
-from questream.cli.bench_events import bench_events
-from questream.cli.bench_gpu import bench_gpu
-from questream.cli.bench_latency import bench_latency
-from questream.cli.bench_mails import bench_mails
-from questream.cli.bench_mirror import bench_mirror
-from questream.cli.bench_peers import bench_peers
-from questream.cli.bench_quality import quality
-from questream.cli.bench_scale import bench_scale
-from questream.cli.bench_scan import bench_scan
-from questream.cli.bench_serve import bench_serve
-from questream.cli.bench_start import bench_start
-from questream.cli.calibrate import calibrate
-from questream.cli.config import show_config
-from questream.cli.dead_letters import dead_letters
-from questream.cli.decisions import undo
-from questream.cli.demo import demo
-from questream.cli.doctor import doctor
-from questream.cli.evaluate import evaluate
-from questream.cli.events import events
-from questream.cli.export import export
 from questream.cli.failures import report
-from questream.cli.intents import intents
-from questream.cli.marks import clusters
-from questream.cli.mcp import mcp
-from questream.cli.members import members
-from questream.cli.migrate import migrate
-from questream.cli.namespaces import namespaces
 from questream.cli.options import expand_setting_flags
 from questream.cli.output import print_line
-from questream.cli.produce import produce
-from questream.cli.recovery import restore, verify
-from questream.cli.run import run
-from questream.cli.serve import serve, serve_token
-from questream.cli.suggestions import suggestions
-from questream.cli.tail import tail
-from questream.cli.topics import topics
-from questream.cli.train import train
 from questream.errors import ExitCode, SettingsError
 from questream.settings.process import share_cores
 
@@ -59,55 +22,61 @@ from questream.settings.process import share_cores
 _HALF = re.compile("[\ud800-\udfff]")
 EPILOG = "\n\n".join(["Exit codes:", *(f"{code.value:>3}  {code.meaning}" for code in ExitCode)])
 
-COMMANDS: dict[str, Callable[..., object] | typer.Typer] = {
-    "run": run,
-    "demo": demo,
-    "doctor": doctor,
-    "config": show_config,
-    "topics": topics,
-    "produce": produce,
-    "tail": tail,
-    "ask": ask,
-    "clusters": clusters,
-    "events": events,
-    "namespaces": namespaces,
-    "suggestions": suggestions,
-    "intents": intents,
-    "undo": undo,
-    "serve": serve,
-    "serve-token": serve_token,
-    "mcp": mcp,
-    "dead-letters": dead_letters,
-    "evaluate": evaluate,
-    "export": export,
-    "train": train,
-    "verify": verify,
-    "restore": restore,
-    "migrate": migrate,
-    "calibrate": calibrate,
-    "bench": bench,
+# The function or group of each command, `module:name` of this package: imported where the command is given.
+COMMANDS = {
+    "run": "run:run",
+    "demo": "demo:demo",
+    "doctor": "doctor:doctor",
+    "config": "config:show_config",
+    "topics": "topics:topics",
+    "produce": "produce:produce",
+    "tail": "tail:tail",
+    "ask": "ask:ask",
+    "clusters": "clusters:clusters",
+    "events": "events:events",
+    "namespaces": "namespaces:namespaces",
+    "suggestions": "suggestions:suggestions",
+    "intents": "intents:intents",
+    "undo": "decisions:undo",
+    "serve": "serve:serve",
+    "serve-token": "serve:serve_token",
+    "mcp": "mcp:mcp",
+    "dead-letters": "dead_letters:dead_letters",
+    "evaluate": "evaluate:evaluate",
+    "export": "export:export",
+    "train": "train:train",
+    "verify": "recovery:verify",
+    "restore": "recovery:restore",
+    "migrate": "migrate:migrate",
+    "calibrate": "calibrate:calibrate",
+    "bench": "bench:bench",
 }
-clusters.command("members")(members)
-bench.command("quality")(quality)
-bench.command("events")(bench_events)
-bench.command("clients")(bench_clients)
-bench.command("gpu")(bench_gpu)
-bench.command("latency")(bench_latency)
-bench.command("mails")(bench_mails)
-bench.command("mirror")(bench_mirror)
-bench.command("peers")(bench_peers)
-bench.command("scale")(bench_scale)
-bench.command("scan")(bench_scan)
-bench.command("serve")(bench_serve)
-bench.command("start")(bench_start)
-bench.command("corrections")(corrections)
+# Modules of this package that add commands to a group when they are imported, in the order of its help.
+_ADDITIONS = {
+    "clusters": ("decisions", "binding", "marks", "merging", "members"),
+    "bench": (
+        "bench_quality",
+        "bench_events",
+        "bench_clients",
+        "bench_gpu",
+        "bench_latency",
+        "bench_mails",
+        "bench_mirror",
+        "bench_peers",
+        "bench_scale",
+        "bench_scan",
+        "bench_serve",
+        "bench_start",
+        "bench_corrections",
+    ),
+}
 
 
 @functools.cache
 def command_tree(*names: str) -> Callable[..., Any]:
     """`questream` with these of its `COMMANDS`.
 
-    Typer makes it out of their functions, which for all of them takes longer than most take to run.
+    All of them take longer to import, and to be made a tree by Typer, than most take to run.
     """
     app = typer.Typer(
         name="questream",
@@ -119,12 +88,19 @@ def command_tree(*names: str) -> Callable[..., Any]:
     )
     app.callback()(_root)
     for name in names:
-        command = COMMANDS[name]
+        command = _load(name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
     return typer.main.get_command(app)
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name].partition(":")
+    for other in _ADDITIONS.get(name, ()):
+        import_module(f"questream.cli.{other}")
+    return getattr(import_module(f"questream.cli.{module}"), attribute)
 
 
 def run_command(arguments: Sequence[str]) -> int:

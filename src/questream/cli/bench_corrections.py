@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, GoldFiles, bench_options, progress
+from questream.cli.bench import BenchCall, GoldFiles, bench, bench_options, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench.command("corrections")
 @bench_options()
 def corrections(
     call: BenchCall,

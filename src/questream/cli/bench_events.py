@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import progress
+from questream.cli.bench import bench, progress
 from questream.cli.options import JsonOption
 from questream.cli.output import print_cells, print_json, print_line
 
 
+@bench.command("events")
 def bench_events(
     files: Annotated[
         list[Path],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from questream.cli.bench import BenchCall, FileOption, bench_options, numbers, progress
+from questream.cli.bench import BenchCall, FileOption, bench, bench_options, numbers, progress
 from questream.cli.output import print_cells, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DIMENSION = 384
 
 
+@bench.command("gpu")
 @bench_options("bootstrap_servers", "redis_url")
 def bench_gpu(
     call: BenchCall,

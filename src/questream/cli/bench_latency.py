@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, FileOption, bench_options, progress
+from questream.cli.bench import BenchCall, FileOption, bench, bench_options, progress
 from questream.cli.output import print_cells, print_json, print_line
 
 
+@bench.command("latency")
 @bench_options("bootstrap_servers", "redis_url")
 def bench_latency(
     call: BenchCall,

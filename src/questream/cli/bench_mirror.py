@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, bench_options, print_figures, progress
+from questream.cli.bench import BenchCall, bench, bench_options, print_figures, progress
 from questream.cli.output import print_json
 
 
+@bench.command("mirror")
 @bench_options("redis_url")
 def bench_mirror(
     call: BenchCall,

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, FileOption, bench_options, progress
+from questream.cli.bench import BenchCall, FileOption, bench, bench_options, progress
 from questream.cli.output import print_cells, print_json
 
 
+@bench.command("peers")
 @bench_options("bootstrap_servers", "redis_url")
 def bench_peers(
     call: BenchCall,

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, bench_options, numbers, progress
+from questream.cli.bench import BenchCall, bench, bench_options, numbers, progress
 from questream.cli.output import print_cells, print_json, print_line
 
 
+@bench.command("scale")
 @bench_options("redis_url")
 def bench_scale(
     call: BenchCall,

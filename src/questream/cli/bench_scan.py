@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, CountsOption, DimensionsOption, bench_options, numbers, progress
+from questream.cli.bench import BenchCall, CountsOption, DimensionsOption, bench, bench_options, numbers, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench.command("scan")
 @bench_options()
 def bench_scan(
     call: BenchCall,

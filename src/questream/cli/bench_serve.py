@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, bench_options, progress
+from questream.cli.bench import BenchCall, bench, bench_options, progress
 from questream.cli.output import print_json, print_line, print_table
 
 
+@bench.command("serve")
 @bench_options("bootstrap_servers", "redis_url")
 def bench_serve(
     call: BenchCall,

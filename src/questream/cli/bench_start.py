@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.bench import BenchCall, bench_options, progress
+from questream.cli.bench import BenchCall, bench, bench_options, progress
 from questream.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
     from questream.lab.bench.start_process import StartPart
 
 
+@bench.command("start")
 @bench_options("bootstrap_servers", "redis_url")
 def bench_start(
     call: BenchCall,

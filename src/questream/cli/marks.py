@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from questream.cli.binding import clusters
 from questream.cli.changes import Change, change_command
-from questream.cli.clusters import AnyLevelArgument, ClusterArgument, is_level, number_of
+from questream.cli.clusters import AnyLevelArgument, ClusterArgument, clusters, is_level, number_of
 from questream.cli.decisions import decide_as_asked, decide_in
 from questream.cli.output import agrees, remark
 from questream.errors import QuestreamError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, follow_merges, number_of
+from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, follow_merges, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_rows, printable, remark
 
@@ -19,6 +19,7 @@ _LOOKED_AT = 10_000
 _GONE = "(no longer in the input topic)"
 
 
+@clusters.command("members")
 def members(
     cluster: ClusterArgument,
     config: ConfigOption = None,
