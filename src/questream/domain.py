@@ -41,7 +41,7 @@ class Unread(bytes):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a record stood in Kafka; `timestamp` in milliseconds since the epoch, as the record carries it.
+    """The position of a record in Kafka; `timestamp` in milliseconds since the epoch, as the record carries it.
 
     `stream` is the name of the topic in the store's ledgers where that is another than its own: see `Store.stream`.
     """

@@ -210,7 +210,7 @@ class Superseded(QuestreamError):
 
 @unique
 class Recourse(Enum):
-    """What the worker does about an error."""
+    """The reaction of the worker to an error."""
 
     RETRY = "the call is made again, until it succeeds or the session ends"
     WAIT = "the partitions that came to the namespace wait until it is free; all others go on"
@@ -260,7 +260,7 @@ _MEANINGS = {
 
 
 class Policy(NamedTuple):
-    """What a worker does about an error, and the exit code of the command that ends with it."""
+    """The reaction of a worker to an error, and the exit code of the command that ends with it."""
 
     recourse: Recourse
     exit_code: ExitCode = ExitCode.FAILED
@@ -296,5 +296,5 @@ def policy_of(error: BaseException) -> Policy:
 
 
 def recourse_of(error: BaseException) -> Recourse:
-    """What the worker does about an error."""
+    """The reaction of the worker to an error."""
     return policy_of(error).recourse

@@ -59,8 +59,8 @@ def leaf(cluster_id: int) -> Node:
 
 @dataclass(frozen=True, slots=True)
 class LevelRules:
-    """How communities are found. `resolutions` are of intents and topics: the higher, the more communities; of few
-    nodes they are taken for less.
+    """The rules of communities. `resolutions` are of intents and topics: the higher, the more communities; of few nodes
+    they are taken for less.
 
     A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. Communities whose questions have
     a mean cosine of `one_from` are one at any resolution. `inertia` is the share of a
@@ -148,7 +148,7 @@ def leaves_within(nodes: Iterable[Node], children: Mapping[Node, Sequence[Node]]
 
 @dataclass(frozen=True, slots=True)
 class Regrouped:
-    """What a run found. `ended` are the communities that are no more, and where most of their questions are now.
+    """The result of a run. `ended` are the communities that are no more, and where most of their questions are now.
 
     That is another community of the level or what stands alone there; None where all its leaves are gone.
     """
@@ -280,7 +280,7 @@ def _cosines(mirror: Mirror, directed: Matrix) -> Floats:
 def _voted(
     mirror: Mirror, levels: Levels, rules: LevelRules, cosines: Floats, placed: Mapping[int, Node]
 ) -> Node | None:
-    """Where the nearest leaves are, weighed as their ties would be."""
+    """The community of the nearest leaves, weighed as their ties would be."""
     near = np.flatnonzero(cosines >= rules.least_cosine)
     votes: dict[Node, float] = {}
     for row in near[np.lexsort((mirror.ids[near], -cosines[near]))][: rules.voters].tolist():

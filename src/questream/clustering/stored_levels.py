@@ -14,7 +14,7 @@ MOST_NAMED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """Where a cluster is. `path` is the cluster, its intent and its topic; what stands alone on a level is repeated.
+    """The place of a cluster. `path` is the cluster, its intent and its topic; one alone on a level is repeated.
 
     `inherited` is the label and the route that its questions have where it has none itself, `named` those that people
     gave the intent and the topic.
@@ -32,7 +32,7 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class StoredLevels:
-    """What a run found. `version` is the store's number of it, 0 before the first run; a later one has a higher one.
+    """The result of a run. `version` is the store's number of it, 0 before the first run; a later one has a higher one.
 
     `opened` clusters had been opened by then: those with a higher number are new since. `ended` are communities that
     are no more, the last that ended last, and where most of their questions went; None where all their leaves are gone.
@@ -73,12 +73,12 @@ class StoredLevels:
         return {number for number in clusters if not above.isdisjoint(self.levels.path(number))}
 
     def within(self, path: tuple[Node, ...]) -> Within:
-        """What a cluster of this path is in."""
+        """The communities around a cluster of this path."""
         named = {node: self.named[node] for node in path[1:] if node in self.named and node.level}
         return Within(path, self.naming(path), named)
 
     def knows(self, cluster_id: int) -> bool:
-        """Whether they say where a cluster is; one that is new since is where those nearest to it are."""
+        """True if they have the place of a cluster; a cluster that is new since has that of its nearest ones."""
         return cluster_id <= self.opened or leaf(cluster_id) in self.levels.parents
 
     def changed(self, change: LevelsChange, operation: int) -> StoredLevels:

@@ -62,7 +62,7 @@ def regroup_levels(
 
 
 def kept_nodes(states: Iterable[ClusterState]) -> dict[Node, Node]:
-    """Where people keep what: of clusters the intent, of intents the topic. Of two that one is kept in, the last."""
+    """The communities that people keep nodes in: of clusters the intent, of intents the topic. Of two the last."""
     kept: dict[Node, Node] = {}
     for state in states:
         above = {node.level: node for node in map(parse_node, state.ruling.kept_in)}
@@ -96,7 +96,7 @@ def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> d
 
 
 def _handed_over(written: StoredLevels, mirror: Mirror) -> dict[Node, Naming]:
-    """What people named, with each community that is no more in the place of what it became.
+    """The namings of communities, each that ended under the one that it became.
 
     What that has a label or a route of its own keeps it. A cluster has one here where its community left it alone.
     """

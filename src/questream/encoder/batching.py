@@ -1,4 +1,4 @@
-"""How a micro-batch is cut into the sub-batches that go through the model one after the other."""
+"""The division of a micro-batch into the sub-batches that go through the model one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model's files lie: a folder, or a pinned commit of the hub. Only safetensors weights are let in."""
+"""The place of a model's files: a folder, or a pinned commit of the hub. Only safetensors weights are let in."""
 
 from __future__ import annotations
 

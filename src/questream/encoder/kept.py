@@ -1,4 +1,4 @@
-"""What sentence-transformers gave for a model's probe, kept between starts: a later one need not import it.
+"""Results of sentence-transformers for a model's probe, kept between starts: a later one need not import it.
 
 A kept probe is trusted as far as it goes: a forward pass is held to it at each start, and one that differs has the
 library asked again.
@@ -88,7 +88,7 @@ def _read(document: dict[str, Any]) -> KeptProbe:
 
 
 def default_folder() -> Path:
-    """Where the hub's own client has other libraries keep what they make of its models (`HF_HOME`)."""
+    """The folder in which the hub's own client has other libraries keep what they make of its models (`HF_HOME`)."""
     from huggingface_hub.constants import HF_ASSETS_CACHE
 
     return Path(HF_ASSETS_CACHE) / "questream" / "probes"

@@ -92,7 +92,7 @@ def _max_tokens(asked: int | None, limit: int, tokenizer: Tokenizer, prompt: str
 
 
 def _probe(library: SentenceTransformer, folder: Path, tokenizer: Tokenizer, max_tokens: int, prompt: str) -> Probe:
-    """What the library gives for texts up to `max_tokens`, which shows that it can run the model at all."""
+    """The library's vectors of texts up to `max_tokens`, which show that it can run the model at all."""
     tokeniser, texts = probing(tokenizer, max_tokens, prompt)
     try:
         probe = probe_of(library, tokeniser, texts)

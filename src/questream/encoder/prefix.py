@@ -1,4 +1,4 @@
-"""How much of a text has to be tokenised: a long text is cut to a prefix whose tokens are the text's own first tokens.
+"""The prefix of a long text that has to be tokenised: its tokens are the text's own first tokens.
 
 Tokenising 1 MB to keep 384 tokens costs a second and hundreds of megabytes. A prefix may be cut only where the
 tokenizer decides nothing across the cut: at a character that every step of it (added tokens, normaliser, pre-tokenizer)
@@ -70,7 +70,7 @@ class PrefixCutter:
         self._separator = None if separator is None else re.compile(separator)
 
     def may_cut(self, text: str) -> bool:
-        """Whether a prefix of the text is worth a try."""
+        """True if a prefix of the text is worth a try."""
         return self._separator is not None and len(text) > self._first
 
     def prefixes(self, text: str) -> Iterator[str]:

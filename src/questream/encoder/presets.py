@@ -13,7 +13,7 @@ DEFAULT_ORGANISATION = "sentence-transformers"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What a model's card fixes for clustering: a cosine threshold, the similarity it is measured in, a licence.
+    """The clustering rules of a model's card: a cosine threshold, the similarity it is measured in, a licence.
 
     `linkage` is the one in whose unit the threshold is. `licence` is None where the model may be used without asking.
     """

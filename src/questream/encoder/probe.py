@@ -1,4 +1,4 @@
-"""Whether a forward pass gives the vectors that sentence-transformers gives, on texts from one word to the longest."""
+"""A comparison of a forward pass with the vectors of sentence-transformers, on texts from one word to the longest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Probe:
 
     @property
     def dimension(self) -> int:
-        """What the model really gives, whatever its configuration says."""
+        """The real dimension of the model's vectors, whatever its configuration says."""
         return int(self.expected.shape[1])
 
     def cosine(self, forward: Forward) -> float:

@@ -1,4 +1,4 @@
-"""What a model's files may ask for: classes of the libraries that load it, never code of its own."""
+"""The classes that a model's files may ask for: those of the libraries that load it, never code of its own."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Centroids:
             self._mirror.apply([MeanMoved(questions + 1, self._mirror.mean_sum + vector)])
 
     def follow(self, survivors: Mapping[int, int | None]) -> None:
-        """What became of clusters: the one that each was merged into, or None for one that is gone."""
+        """Apply changes of clusters: the one that each was merged into, or None for one that is gone."""
         for cluster_id, survivor in survivors.items():
             if cluster_id not in self:
                 continue

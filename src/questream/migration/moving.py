@@ -39,7 +39,7 @@ class TextsMissing(QuestreamError):
 
 
 class ExemplarsMissing(QuestreamError):
-    """What people decided of questions cannot be embedded anew: these are neither in the input topic nor kept."""
+    """Exemplars cannot be embedded anew: their questions are neither in the input topic nor kept."""
 
     def __init__(self, cluster_ids: Sequence[int]) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class ExemplarsMissing(QuestreamError):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What was switched, and for how long nothing was decided meanwhile."""
+    """The result of a switch, and for how long nothing was decided meanwhile."""
 
     clusters: int
     retired: int

@@ -179,7 +179,7 @@ class Rebuilding:
         return "same" if nearest.cluster_id == self._survivor(published.cluster_id) else "elsewhere"
 
     def _survivor(self, cluster_id: int) -> int | None:
-        """What a cluster has become, itself if nothing; None if it is gone."""
+        """The survivor of a cluster, itself if it was not merged; None if it is gone."""
         try:
             return live_cluster(self._store, self._namespace, cluster_id).cluster_id
         except KeyError:

@@ -1,4 +1,4 @@
-"""What people do with clusters from outside the stream: look up a question, decide, merge, undo."""
+"""Operations on clusters from outside the stream: look up a question, decide, merge, undo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a question would go, if it came now."""
+"""The decision that a question would get now."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Where a question would go: the nearest clusters, best first, and the one that it joins, None if it joins none.
+    """The decision that a question would get: the nearest clusters, best first, and the one to join, None if none.
 
     By the `mode` of the namespace it opens a cluster then, or is unmatched. `confidence`, `label`, `route` and
     `suggested_route` are those that a decision would have; `within` has the intent and topic of its cluster.
@@ -64,7 +64,7 @@ class Answer:
 
     @property
     def outcome(self) -> Outcome:
-        """What its decision would be called."""
+        """The outcome that its decision would have."""
         if self.joins is not None:
             return "joined"
         return "unmatched" if self.mode == "known-only" else "created"
@@ -73,7 +73,7 @@ class Answer:
 def ask(
     store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str, judge: Judge | None = None, limit: int = 6
 ) -> Answer:
-    """Where `text` would go if it came now. Nothing is learned, counted or opened.
+    """The decision that `text` would get now. Nothing is learned, counted or opened.
 
     A `judge` is asked about close calls. Raises QuestreamError if the namespace is not there or was built with another
     model, BadRecord if a worker would dead-letter the text.

@@ -1,4 +1,4 @@
-"""What people decide of questions, as changes of rulings: exemplars that bind the questions that come later."""
+"""Operations on questions, as changes of rulings: exemplars that bind the questions that come later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people decide of intents and topics: what is in them then stays there, and communities are found around it.
+"""Operations on intents and topics: their nodes stay in them, and communities are found around these.
 
 A decision stands in the rulings of the clusters that it is on: what keeps these keeps it, and it binds their merges.
 """
@@ -136,7 +136,7 @@ class Communities:
         return self._proposed(states.values(), after, dict.fromkeys(states))
 
     def pinned(self, name: str) -> OnLevels:
-        """What is in an intent or a topic stays there."""
+        """Keep the nodes of an intent or a topic in it."""
         node = live_community(self._stored, name)
         states, topic = self._leaves([node]), self._topic_kept(node)
         return self._proposed(
@@ -146,7 +146,7 @@ class Communities:
         )
 
     def unpinned(self, name: str) -> OnLevels:
-        """What people keep in an intent or a topic may leave it, unless they separated it, or keep an intent above."""
+        """Let the nodes of an intent or a topic leave it, unless people separated it, or keep an intent above."""
         node = live_community(self._stored, name)
         states, after = self._leaves([node]), {}
         for state in states:

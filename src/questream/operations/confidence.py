@@ -1,4 +1,4 @@
-"""What people said of questions and clusters becomes a confidence: Platt scaling (Platt 1999) of their similarities."""
+"""A confidence from people's answers: Platt scaling (Platt 1999) of the similarities of questions and clusters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REGULARISATION = 1e3
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether a question of this similarity to a cluster belongs there, as somebody said."""
+    """A person's answer: True if a question of this similarity to a cluster belongs there."""
 
     similarity: float
     belongs: bool
@@ -47,7 +47,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """What probabilities are worth. `calibration_error` is the mean distance of confidence and share, by decisions.
+    """The reliability of probabilities. `calibration_error` is the mean distance of confidence and share, by decisions.
 
     `brier` is the mean squared distance of each probability from what was right, 0 or 1.
     """
@@ -65,7 +65,7 @@ def similarity_to(mirror: Mirror, rules: Rules, vector: Vector, members: int, ve
 
 
 def of_operators(mirror: Mirror, rules: Rules, states: Iterable[ClusterState]) -> Iterator[Answer]:
-    """What people said of questions of the stream: each that they moved into a cluster, or turned away from it."""
+    """The answers in operations: each question that people moved into a cluster, or rejected from it."""
     for state in states:
         if state.cluster_id not in mirror.row_of:
             continue
@@ -81,7 +81,7 @@ def of_operators(mirror: Mirror, rules: Rules, states: Iterable[ClusterState]) -
 def of_pairs(
     mirror: Mirror, rules: Rules, first: Sequence[Vector], second: Sequence[Vector], same: Sequence[bool]
 ) -> Iterator[Answer]:
-    """What people said of pairs of questions, unit vectors (d,): the one to a cluster of the other alone."""
+    """The answers in labelled pairs of questions, unit vectors (d,): the one to a cluster of the other alone."""
     for one, other, label in zip(first, second, same, strict=True):
         yield Answer(similarity_to(mirror, rules, other, 1, one), bool(label))
 
@@ -127,7 +127,7 @@ def cross_fitted(similarities: ArrayLike, belongs: ArrayLike, seed: int = 0) -> 
 
 
 def reliability(confidences: ArrayLike, right: ArrayLike, bins: int = 10) -> Reliability:
-    """What probabilities (n,) are worth, by what was right (n,); bins without a decision are left out."""
+    """The reliability of probabilities (n,), by what was right (n,); bins without a decision are left out."""
     p, y = np.asarray(confidences, np.float64), np.asarray(right, bool)
     place = np.minimum((p * bins).astype(int), bins - 1)
     found = [
@@ -140,7 +140,7 @@ def reliability(confidences: ArrayLike, right: ArrayLike, bins: int = 10) -> Rel
 
 
 def reliability_of(answers: Sequence[Answer]) -> Reliability:
-    """What a confidence that is fitted to some of the answers is worth on the others."""
+    """The reliability of a confidence that is fitted to some of the answers, on the others."""
     x, y = _columns(answers)
     return reliability(cross_fitted(x, y), y)
 

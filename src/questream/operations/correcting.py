@@ -1,4 +1,4 @@
-"""Where the questions that operations name belong by now, and what an operation changes of that."""
+"""The present clusters of questions that operations name, and the changes of these by an operation."""
 
 from __future__ import annotations
 

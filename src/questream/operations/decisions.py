@@ -1,4 +1,4 @@
-"""What people decide of clusters: each function commits one operation, or says with `preview` what it would change.
+"""Operations on clusters: each function commits one operation, or shows its changes with `preview`.
 
 Ids that were merged away stand for what they were merged into. All raise KeyError with an id that is not there,
 RecoveryNeeded where a worker has to look first whether the store has lost anything, OperationRefused where people's
@@ -53,7 +53,7 @@ _LONGEST = {"actor": 200, "reason": 2000, "id": 200}
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who decides, and why; an `id` of the caller's own makes it safe to ask for one operation twice.
+    """The actor of an operation and the reason; an `id` of the caller's own makes it safe to request it twice.
 
     Raises OperationRefused where one of them is too long.
     """
@@ -167,12 +167,12 @@ class Decisions:
 
     @request
     def pin_level(self, name: str) -> Look:
-        """What is in an intent or a topic stays there; what is near to it may join it."""
+        """Keep the nodes of an intent or a topic in it; near ones may join it."""
         return self._on_levels("pin", lambda communities: communities.pinned(name))
 
     @request
     def unpin_level(self, name: str) -> Look:
-        """What is in an intent or a topic may be found elsewhere again."""
+        """Let the nodes of an intent or a topic be found elsewhere again."""
         return self._on_levels("unpin", lambda communities: communities.unpinned(name))
 
     @request
@@ -442,7 +442,7 @@ class Decisions:
         return replace(proposed, corrections=moved_along, levels=levels)
 
     def preview(self, propose: Propose) -> ProposedOperation:
-        """What the operation would change now: nothing, where its id has done it. Raises as `commit`."""
+        """The changes of the operation now: none if its id has done it. Raises as `commit`."""
         done = self._done(propose)
         if done is not None:
             return ProposedOperation(done.id, done.kind, done.actor, done.reason, {}, {}, undoes=done.undoes)
@@ -464,7 +464,7 @@ class Decisions:
         raise Contended("the clusters kept moving", "try again")
 
     def _done(self, propose: Propose) -> Operation | None:
-        """What the person's id did before, if it is kept. Raises OperationRefused where that was asked otherwise."""
+        """The operation of the person's id, if it is kept. Raises OperationRefused if that was another request."""
         kept = self._store.operations(self._namespace, OPERATIONS_KEPT) if self._by.id else []
         done = next((known for known in kept if known.id == self._by.id and known.asked is not None), None)
         if done is not None and done.asked != propose.asked:
@@ -562,13 +562,13 @@ def merge_clusters(
 
 
 def history(operations: Iterable[Operation], cluster_ids: Iterable[int]) -> list[Operation]:
-    """Those of the operations that changed one of these clusters."""
+    """The operations that changed one of these clusters."""
     wanted = set(cluster_ids)
     return [operation for operation in operations if not wanted.isdisjoint(operation.after)]
 
 
 def history_of_levels(operations: Iterable[Operation], names: Iterable[str]) -> list[Operation]:
-    """Those of the operations that named one of these intents and topics."""
+    """The operations that named one of these intents and topics."""
     wanted = set(names)
     return [one for one in operations if one.levels is not None and not wanted.isdisjoint(one.levels.after)]
 

@@ -58,7 +58,7 @@ class KnownIntent:
 
 @dataclass(slots=True)
 class PlannedIntent:
-    """What an import does for an intent: `added` examples open `leaves` or go to clusters of the intent (`changes`)."""
+    """An import's changes of an intent: `added` examples open `leaves` or go to clusters of the intent (`changes`)."""
 
     name: str
     is_new: bool
@@ -68,7 +68,7 @@ class PlannedIntent:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the import does anything for it."""
+        """True if the import changes it."""
         return bool(self.leaves or self.changes)
 
 
@@ -85,7 +85,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What an import of intents does, in their order, and which of them overlap with what else."""
+    """The changes of an import of intents, in their order, and which of them overlap with what else."""
 
     intents: list[PlannedIntent]
     overlaps: list[Overlap]
@@ -106,7 +106,7 @@ class ImportPlan:
 def plan_import(
     store: Store, namespace: str, rules: Rules, intents: Sequence[KnownIntent], *, keep_texts: bool
 ) -> ImportPlan:
-    """What an import would do to a namespace as it stands; `rules` are those of its workers' settings.
+    """The changes of an import in a namespace as it is; `rules` are those of its workers' settings.
 
     Examples have their texts in the store with `keep_texts` alone. Raises OperationRefused for more than 200 examples
     of one intent.
@@ -192,14 +192,14 @@ def known_intents(states: Sequence[ClusterState]) -> tuple[list[ExportedIntent],
 
 @dataclass(slots=True)
 class _Planner:
-    """Where the examples of intents go, in a mirror that has none of the planned leaves."""
+    """A plan for the examples of intents, in a mirror that has none of the planned leaves."""
 
     mirror: Mirror
     rules: Rules
     exemplar: Callable[[Vector, str], Exemplar]
 
     def plan(self, intent: KnownIntent, known: Sequence[ClusterState], rows: Sequence[int]) -> PlannedIntent:
-        """What new examples, those of `rows`, route and threshold do to an intent's clusters, which are `known`."""
+        """The changes of an intent's `known` clusters by new examples, those of `rows`, route and threshold."""
         planned = PlannedIntent(intent.name, is_new=not known, added=len(rows))
         room = {state.cluster_id: EXEMPLARS_KEPT - len(state.ruling.exemplars) for state in known}
         joining: dict[int, list[int]] = {}
@@ -268,7 +268,7 @@ class _Planner:
 
 
 def _has(known: Sequence[ClusterState], intent: KnownIntent, row: int) -> bool:
-    """Whether an example is an exemplar of the intent's clusters already."""
+    """True if an example is an exemplar of the intent's clusters already."""
     for exemplar in (one for state in known for one in state.ruling.exemplars if one.kind == "must"):
         if exemplar.text is not None:
             if exemplar.text == intent.examples[row]:

@@ -1,4 +1,4 @@
-"""What a cluster's id leads to today."""
+"""The live cluster behind an id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from questream.store.protocol import Store
 
 
 def live_cluster(store: Store, namespace: str, cluster_id: int) -> ClusterState:
-    """What a cluster has become: itself, or what it was merged into. Raises KeyError if that is not there any more."""
+    """The live cluster of an id: itself, or the survivor of its merges. Raises KeyError if that is gone."""
     chain = follow_aliases(store, namespace, [cluster_id])[cluster_id]
     if not chain or chain[-1].merged_into is not None or chain[-1].event == "retired":
         raise KeyError(cluster_id)

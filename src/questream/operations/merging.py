@@ -1,4 +1,4 @@
-"""What an operator's merge of two clusters makes of them."""
+"""The result of an operator's merge of two clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the questions of one cluster fall into two groups that would stand as clusters of their own."""
+"""Clusters whose questions fall into two groups that would be clusters of their own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def smaller_group(vectors: Matrix) -> NDArray[np.bool_]:
 
 
 def looks_like_two(mirror: Mirror, rules: Rules, parts: tuple[Matrix, Matrix]) -> bool:
-    """Whether two groups of questions, as unit vectors (n, d) each, would stand as clusters that nothing merges.
+    """True if two groups of questions, unit vectors (n, d) each, would be clusters that nothing merges.
 
     They are scored as the clusters of a mirror are, with its mean, and are two questions each at least.
     """

@@ -49,7 +49,7 @@ def _joined(survivor: ClusterState, remains: Remains) -> list[KeptMember]:
 
 
 def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Parting:
-    """How a merged cluster parts from what it has become, how both are ruled before and after it, and what moves.
+    """The undoing of a merge: the rulings of both clusters before and after it, and the questions that move.
 
     It gets back what it was, and of the questions that `joined` the survivor since those that are nearer to it: each is
     counted and referred to there, and has a correction. Other questions stay counted where they were decided. The two
@@ -99,7 +99,7 @@ def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[Know
 def _nearer(
     questions: Sequence[KnownQuestion], joined: Sequence[KeptMember], own_sum: Vector, left_sum: Vector
 ) -> dict[Place, KnownQuestion]:
-    """Those of the questions that joined since and are nearer to the part than to what is left, by cosine."""
+    """The questions that joined since and are nearer to the part than to the rest, by cosine."""
     by_place = {one.place: one for one in questions if one.place is not None}
     towards = own_sum / max(float(np.linalg.norm(own_sum)), _TINY) - left_sum / max(
         float(np.linalg.norm(left_sum)), _TINY

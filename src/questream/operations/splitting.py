@@ -26,7 +26,7 @@ class Part:
 
 
 def part_of(questions: Sequence[KnownQuestion], names: Sequence[str], separation: str) -> Part:
-    """What questions take to be a cluster of their own, which has learned from them and counts none yet.
+    """A cluster of these questions that has learned from them and counts none yet.
 
     What is near them goes there, and the cluster that they leave turns it away. The two are separated. Raises
     OperationRefused for no questions, and for more than a cluster keeps exemplars.

@@ -1,4 +1,4 @@
-"""What people may want to do, and no worker does by itself: for them to accept, or to dismiss for ever.
+"""Suggestions: operations that no worker does by itself, for people to accept, or to dismiss for ever.
 
 They are merges that automatic merging would make and people's decisions forbid, names of large clusters that have none,
 and splits of clusters that look like two.
@@ -37,12 +37,12 @@ class Suggestion:
 
 
 def pairs_compared(states: Mapping[int, ClusterState]) -> int:
-    """How many pairs `find_suggestions` compares at a time: each ruled cluster with all."""
+    """The number of pairs that `find_suggestions` compares at a time: each ruled cluster with all."""
     return sum(map(_is_ruled, states.values())) * len(states)
 
 
 def ruled_clusters(states: Mapping[int, ClusterState]) -> list[int]:
-    """Those that people's decisions may keep from a merge, the oldest first."""
+    """The clusters that people's decisions may keep from a merge, the oldest first."""
     return sorted(number for number, state in states.items() if _is_ruled(state))
 
 
@@ -75,7 +75,7 @@ def largest_first(suggestions: Iterable[Suggestion], most: int) -> list[Suggesti
 
 
 def _untouched(merges: list[Merge]) -> list[Merge]:
-    """Those of clusters as they stand: a later merge may be of what an earlier one makes."""
+    """The merges of clusters that no earlier one of them changes."""
     touched: set[int] = set()
     kept = []
     for merge in merges:

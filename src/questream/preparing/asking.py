@@ -1,4 +1,4 @@
-"""What a mail asks, above what it says beside: the form of a prepared mail, by which its vector is made."""
+"""The form of a prepared mail, by which its vector is made: the sentences that ask come first."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _MOST_TAGS = 5000
 
 
 def is_html(text: str) -> bool:
-    """Whether a text is marked up: it begins with a tag and has another, or lines of it end in `<br>` and the like.
+    """True if a text is marked up: it begins with a tag and has another, or lines of it end in `<br>` and the like.
 
     A question about HTML, which names a tag or two, is none.
     """
@@ -43,7 +43,7 @@ def is_html(text: str) -> bool:
 
 
 def to_text(html: str) -> str:
-    """What a reader sees of a mail in HTML, a line for each block of it.
+    """The visible text of a mail in HTML, a line for each block of it.
 
     What it quotes, and its signature, go where its program has marked them, unless nothing else is there. Of a mail of
     more than 5,000 tags only the beginning counts.

@@ -91,7 +91,7 @@ class Line:
 
     @property
     def encoded(self) -> bool:
-        """Whether it is of a picture or an attachment that stands in the text."""
+        """True if it is part of a picture or an attachment inside the text."""
         return len(self.text) >= _ENCODED_CHARACTERS and _ENCODED.fullmatch(self.text) is not None
 
     @property
@@ -100,12 +100,12 @@ class Line:
 
     @property
     def dashes(self) -> bool:
-        """Whether it stands above a signature, as mail programs put it there."""
+        """True if it is the line above a signature that mail programs put there."""
         return self.text[:1] in RULES and (_DASHES.fullmatch(self.text) is not None or self.rule)
 
     @property
     def contact(self) -> bool:
-        """Whether it has a telephone number, a link or an address."""
+        """True if it has a telephone number, a link or an address."""
         text = self.text[:_LOOKED_AT]
         # Of most lines the fast pattern already says that they have none.
         return _MAY_BE_CONTACT.search(text) is not None and _CONTACT.search(text.lower()) is not None
@@ -116,13 +116,13 @@ class Line:
 
     @property
     def own(self) -> bool:
-        """Whether its writer asks, or speaks of themself."""
+        """True if its writer asks, or speaks of themself."""
         text = self.text[:_LOOKED_AT]
         return self.asks or asks_in(self.words if "@" not in text else words_of(_MAIL_ADDRESS.sub(" ", text.lower())))
 
     @property
     def says(self) -> bool:
-        """Whether it may be what a mail is about, and not a line of its frame."""
+        """True if a mail may be about it, and it is no line of the frame."""
         if self._says is None:
             self._says = self.own or _is_sentence(self.text[:_LOOKED_AT])
         return self._says
@@ -139,12 +139,12 @@ class Line:
 
     @property
     def number(self) -> bool:
-        """Whether it is the number of a ticket."""
+        """True if it is the number of a ticket."""
         return TICKET_NUMBER.fullmatch(self.text) is not None
 
     @property
     def aside(self) -> bool:
-        """Whether it does not say what a mail is about, but thanks, asks for an answer or gives a number to look up."""
+        """True if no mail is about it: it thanks, asks for an answer or gives a number to look up."""
         if self._aside is None:
             # Of a longer one the rest may say it.
             self._aside = len(self.text) <= _LOOKED_AT and (self.courteous or self.reference)
@@ -152,7 +152,7 @@ class Line:
 
     @property
     def courteous(self) -> bool:
-        """Whether it is a courtesy and small words alone, such as "I'd be grateful for a swift reply."."""
+        """True if it is a courtesy and small words alone, such as "I'd be grateful for a swift reply."."""
         known = phrases()
         if not _is_courtesy(self.words, known.courtesies_and_remarks):
             return False
@@ -162,7 +162,7 @@ class Line:
 
     @property
     def reference(self) -> bool:
-        """Whether it only gives a number, such as "Order no. 4711", and does not ask about it."""
+        """True if it only gives a number, such as "Order no. 4711", and does not ask about it."""
         if _LOOKED_UP.search(self.text[:_LOOKED_AT]) is None or self.asks:
             return False
         known = phrases()
@@ -172,7 +172,7 @@ class Line:
 
     @property
     def closing(self) -> bool:
-        """Whether it is a closing, with a name perhaps: "Thanks, Anna", not "Thanks for looking into my refund"."""
+        """True if it is a closing, with a name perhaps: "Thanks, Anna", not "Thanks for looking into my refund"."""
         count = _closings(self.words)
         if len(self.words) > (count + 4 if count else NAME_WORDS) or self.asks:
             return False
@@ -194,7 +194,7 @@ class Line:
 
     @property
     def sent_from(self) -> bool:
-        """Whether it is such as "Sent from my iPhone": names of devices alone follow."""
+        """True if it is such as "Sent from my iPhone": names of devices alone follow."""
         count = phrases().sent_from.begin(self.words)
         if not count or self.asks or len(self.words) > SHORT_WORDS:
             return False
@@ -214,7 +214,7 @@ class Line:
 
     @property
     def name(self) -> bool:
-        """Whether it is a name alone."""
+        """True if it is a name alone."""
         return len(self.text.split()) <= 3 and not self.says and all(map(_is_name, self.written))
 
     def sentences(self, most: int) -> list[str]:
@@ -222,14 +222,14 @@ class Line:
         return _BETWEEN_SENTENCES.split(self.text, most - 1) if most > 1 else [self.text]
 
     def last_sentence(self) -> int:
-        """Where its last sentence begins."""
+        """The position at which its last sentence begins."""
         looked_at = self.text[-_LOOKED_AT:].rstrip()
         before = [found.end() for found in _SENTENCE.finditer(looked_at) if found.end() < len(looked_at)]
         return max(0, len(self.text) - _LOOKED_AT) + (before[-1] if before else 0)
 
 
 def _closings(words: list[str]) -> int:
-    """How many words are a closing, or two: "Thanks and best wishes"."""
+    """The number of words that are a closing, or two: "Thanks and best wishes"."""
     count = phrases().closings.begin(words)
     more = phrases().closings.begin(words, count + 1) if count and words[count : count + 1] in _AND else 0
     return count + 1 + more if more else count
@@ -250,7 +250,7 @@ def _is_courtesy(words: list[str], those: Beginnings) -> bool:
 
 
 def _is_small_number(word: str) -> bool:
-    """Whether it is such as an hour or a count of days."""
+    """True if it is such as an hour or a count of days."""
     return len(word) <= 2 and word.isdigit()
 
 
@@ -259,7 +259,7 @@ def words_of(text: str) -> list[str]:
 
 
 def only_names(words: list[str]) -> bool:
-    """Whether all are names, or words that say nothing beside one."""
+    """True if all are names, or words that say nothing beside one."""
     lower = [word.lower() for word in words]
     named = all(one in phrases().fillers or _is_name(word) for word, one in zip(words, lower, strict=True))
     return named and not asks_in(lower)
@@ -270,7 +270,7 @@ def _is_name(word: str) -> bool:
 
 
 def _is_sentence(text: str) -> bool:
-    """Whether so many of its words are in lower case that it is no name, title or address."""
+    """True if so many of its words are in lower case that it is no name, title or address."""
     words = [word.rstrip(".,!") for word in text.split()]
     # "Head of the workshop", "3 quai du Canal".
     fillers = phrases().fillers

@@ -29,7 +29,7 @@ _BLANK = Line("")
 
 
 def said_in(text: str) -> str:
-    """What the sender of a mail says that it is about, HTML or plain; the text itself where it is all of that."""
+    """The question in a mail, HTML or plain; the text itself if the question is all of it."""
     return _body((to_text(text) or text) if is_html(text) else text)
 
 
@@ -67,7 +67,7 @@ def _trimmed(lines: list[Line]) -> list[Line]:
 
 
 def _written(lines: list[Line]) -> list[Line]:
-    """What the sender wrote, not what is quoted; of a mail that only forwards another, the other."""
+    """The lines that the sender wrote, not what is quoted; of a mail that only forwards another, the other."""
     kept: list[Line] = []
     at = 0
     while at < len(lines):
@@ -102,7 +102,7 @@ def _readable(lines: list[Line]) -> list[Line]:
 
 
 def _passes_on(lines: list[Line]) -> bool:
-    """Whether they say of the mail below that it is the one to read, such as "FYI", and no more, below no greeting."""
+    """True if they only say that the mail below is the one to read, such as "FYI", below no greeting."""
     words = [word for line in _without_signature(lines) for word in line.words]
     if not phrases().passed_on.among(words):
         return False
@@ -130,7 +130,7 @@ def _warnings(lines: list[Line]) -> set[str]:
 
 
 def _announces_quote(lines: list[Line], at: int) -> int:
-    """How many lines from here on say that a quoted mail follows; 0 where they do not."""
+    """The number of lines from here on that announce a quoted mail; 0 without one."""
     if lines[at].blank:
         return 0
     # Nearly every line ends here.
@@ -140,7 +140,7 @@ def _announces_quote(lines: list[Line], at: int) -> int:
 
 
 def _is_separator(line: Line, at: int) -> bool:
-    """Whether it is such as "-----Original Message-----"."""
+    """True if it is such as "-----Original Message-----"."""
     marked = line.text[0] in "-_=*#"
     if not (marked or line.text[-1] == ":" or at == 0) or len(line.words) > SHORT_WORDS:
         return False
@@ -151,7 +151,7 @@ def _is_separator(line: Line, at: int) -> bool:
 
 
 def _attribution(lines: list[Line], at: int) -> int:
-    """How many lines are such as "On Tuesday at 10:12, Anna <a@example.com> wrote:", which may be broken into three."""
+    """The number of lines of "On Tuesday at 10:12, Anna <a@example.com> wrote:", which may be broken into three."""
     together: list[Line] = []
     for line in lines[at : at + 3]:
         if line.blank:
@@ -170,7 +170,7 @@ def _attribution(lines: list[Line], at: int) -> int:
 
 
 def _header_of_quoted(lines: list[Line], at: int) -> int:
-    """How many lines are the header of a quoted mail, and the rule above it."""
+    """The number of lines of the header of a quoted mail and the rule above it."""
     if at == 0 or not (lines[at].rule or lines[at - 1].blank or lines[at - 1].rule):
         return 0
     first = at
@@ -241,7 +241,7 @@ def _without_greeting(lines: list[Line]) -> list[Line]:
 
 
 def _is_salutation(line: Line, count: int, below: list[Line]) -> bool:
-    """Whether it has the form of one, with nothing below: "Hi tom,", or "Hello bank team,", the last for people."""
+    """True if it has the form of one, with nothing below: "Hi tom,", or "Hello bank team,", the last for people."""
     form = line.text[-1] in ",:" and bool(below) and below[0].blank and not line.says
     one_word = len(line.words) == count + 1
     return form and (one_word or ("," not in line.text[:-1] and only_names(line.written[-1:])))
@@ -287,7 +287,7 @@ def _without_aside_sentences(lines: list[Line]) -> list[Line]:
 
 
 def _is_announced(number: Line, before: list[str], above: list[Line]) -> bool:
-    """Whether it is a number of a list that is asked about, such as "Please cancel these:".
+    """True if it is a number of a list that is asked about, such as "Please cancel these:".
 
     That stands `before` it in its line, or in the line above the list.
     """

@@ -23,14 +23,14 @@ class Beginnings:
         self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
     def begin(self, words: Sequence[str], at: int = 0) -> int:
-        """How many of the words from `at` on make the longest phrase that they begin with; 0 for none."""
+        """The number of words from `at` on that make the longest phrase they begin with; 0 for none."""
         for length in self._lengths.get(words[at], ()) if at < len(words) else ():
             if at + length <= len(words) and " ".join(words[at : at + length]) in self._those:
                 return length
         return 0
 
     def may_be_in(self, words: Iterable[str]) -> bool:
-        """Whether a phrase begins with one of these words."""
+        """True if a phrase begins with one of these words."""
         return not self._lengths.keys().isdisjoint(words)
 
 
@@ -41,7 +41,7 @@ class Sayings:
         self._those = Beginnings(those)
 
     def among(self, words: Sequence[str]) -> set[str]:
-        """Those that are said."""
+        """The words that are said."""
         # Most lines say none.
         if not self._those.may_be_in(words):
             return set()
@@ -104,7 +104,7 @@ class Phrases:
 
 @cache
 def phrases() -> Phrases:
-    """Those of every language that a file stands for."""
+    """The phrases of every language that has a file."""
     folder = files("questream.preparing") / "phrases"
     texts = (file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".toml"))
     languages = [tomllib.loads(text) for text in texts]
@@ -140,6 +140,6 @@ def phrases() -> Phrases:
 
 
 def asks_in(words: Sequence[str]) -> bool:
-    """Whether a sender asks with these words in lower case, or speaks of themself."""
+    """True if a sender asks with these words in lower case, or speaks of themself."""
     known = phrases()
     return not (known.asking.isdisjoint(words) and known.asking_pairs.isdisjoint(pairwise(words)))

@@ -28,7 +28,7 @@ def without_frame(text: str) -> str:
 
 
 def version_of(settings: InputSettings) -> str:
-    """What names the preparation that the settings ask for, as decisions carry it; '' for none."""
+    """The version of the preparation that the settings ask for, as decisions carry it; '' for none."""
     return "+".join(filter(None, (_MAIL if settings.prepare == "auto" else None, settings.prepare_hook)))
 
 
@@ -44,7 +44,7 @@ def version_of_function(prepare: Callable[[str], str]) -> str:
 
 
 class Preparation:
-    """What the settings ask for: `input.prepare`, then `input.prepare_hook`.
+    """The preparation that the settings ask for: `input.prepare`, then `input.prepare_hook`.
 
     Raises SettingsError if the hook cannot be loaded.
     """

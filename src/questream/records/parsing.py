@@ -73,8 +73,7 @@ def is_binary(text: str) -> bool:
 
 
 def parse_undeclared(value: bytes) -> Any:
-    """What a value that opens no object is: the JSON array, string, number, truth or null that it is as a whole, else
-    its text.
+    """The JSON array, string, number, truth or null that a value without an object is as a whole, else its text.
 
     Raises BadRecord as `read_plain` does.
     """

@@ -1,4 +1,4 @@
-"""What operators change: previewed, applied once for each id, and at once on the page."""
+"""Operations: previewed, applied once for each id, and at once on the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ask = Callable[[Decisions], Propose]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the clusters of an operation stood, and how they stand after it; of a merge the survivor comes first.
+    """The clusters of an operation before and after it; of a merge the survivor comes first.
 
     `drops`: a merge loses label or route of the one that goes. `number` is that of a committed operation,
     `corrections` are the questions that it moves.
@@ -54,7 +54,7 @@ class Operating:
         self._done: OrderedDict[tuple[str, str], tuple[str | None, Outcome]] = OrderedDict()
 
     def outlook(self, namespace: str, proposed: ProposedOperation) -> Outcome:
-        """What an operation that only `preview` proposed would do. Raises what the store raises."""
+        """The outcome of an operation that only `preview` proposed. Raises what the store raises."""
         before = tuple(self._store.states(namespace, list(proposed.before)))
         if proposed.merge is not None:
             survivor, loser = before
@@ -88,7 +88,7 @@ class Operating:
         return outcome
 
     def preview(self, namespace: str, by: By, ask: Ask) -> ProposedOperation:
-        """What a decision on clusters would change; nothing is changed. Raises what `rule` raises."""
+        """The changes that an operation on clusters would make; nothing is changed. Raises what `rule` raises."""
         decisions = Decisions(self._store, namespace, by)
         return preview(decisions, namespace, ask(decisions))
 
@@ -151,7 +151,7 @@ class Operating:
 
 
 def _without_texts(outcome: Outcome) -> Outcome:
-    """What may be kept of an outcome: texts may be erased later, and vectors are large."""
+    """An outcome that may be kept: texts may be erased later, and vectors are large."""
 
     def bare(state: ClusterState) -> ClusterState:
         ruling = state.ruling.without_texts()

@@ -60,11 +60,11 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What it may be, in words: `a whole number from 1 to 4096`."""
+        """The values that a field may have, in words."""
         return allowed(self.field)
 
     def instead(self, given: object) -> str | None:
-        """What does now what this value did in an earlier release; None for one that never was allowed."""
+        """The remedy for a value of an earlier release; None for one that never was allowed."""
         return next((m.remedy for m in self.field.metadata if isinstance(m, Instead) and given in m.values), None)
 
 
@@ -84,7 +84,7 @@ def all_settings() -> Iterator[Setting]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What a field may be, in words."""
+    """The values that it may have, in words: `a whole number from 1 to 4096`."""
     words = next((m.words for m in field.metadata if isinstance(m, Allowed)), None)
     if words:
         return words

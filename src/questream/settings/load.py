@@ -34,7 +34,7 @@ _QUOTES = ('"', "'")
 
 
 class _Environment(BaseSettings, Settings):
-    """What pydantic-settings needs to know to find the tree in the environment."""
+    """The tree of settings as pydantic-settings finds it in the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,

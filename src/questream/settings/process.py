@@ -1,4 +1,4 @@
-"""What libraries read from the environment when they are loaded, and from nowhere else."""
+"""Variables of the environment that libraries read when they are loaded, and at no other time."""
 
 from __future__ import annotations
 

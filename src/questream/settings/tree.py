@@ -48,7 +48,7 @@ LAST_PORT = 65_535
 
 
 class Allowed(NamedTuple):
-    """What a setting may be, in words, where its type and range do not say it well."""
+    """The values of a setting, in words, where its type and range do not describe them well."""
 
     words: str
 

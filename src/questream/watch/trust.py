@@ -10,5 +10,5 @@ import httpx2
 
 @functools.cache
 def trusted_certificates() -> ssl.SSLContext:
-    """Those of the system, or of `SSL_CERT_FILE`; read once in a process: it takes longer than most requests."""
+    """The certificates of the system, or of `SSL_CERT_FILE`; read once in a process: it takes long."""
     return httpx2.create_ssl_context()

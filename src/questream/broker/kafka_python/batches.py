@@ -222,7 +222,7 @@ class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # kafka-python shi
             yield from _unread(self, self._next_offset())
 
     def discard(self) -> None:
-        """What is being read of this format stays."""
+        """Keep the batches of this format that are being read."""
 
     def _decompress(self, key_offset: int) -> Any:
         _, value = self._read_key_value(key_offset)

@@ -217,7 +217,7 @@ def _in_a_word(token: str, words: Lexicon) -> float | None:
 
 
 def _of_units(token: str, words: Lexicon) -> float | None:
-    """What stands behind tens: 1 to 9, in French up to 19 as in `soixante-quinze`."""
+    """The units after a word of tens: 1 to 9, in French up to 19 as in `soixante-quinze`."""
     value = 1.0 if token in _ONE else words.numbers.get(token)
     return value if value is not None and 0 < value < (20 if words.language == "fr" else 10) else None
 

@@ -92,7 +92,7 @@ def _entry(token: str, language: str) -> Entry:
 
 
 def part_of(word: str, words: Lexicon) -> Part:
-    """What a word of content says, or one that is taken for such."""
+    """The role of a word of content, or of one that is taken for such."""
     lower = word.lower()
     stem = words.stem(lower)
     poles = words.poles.get(stem, ())

@@ -20,7 +20,7 @@ _LINUX_FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory
 
 
 class Request(NamedTuple):
-    """What a worker process asks for: so many texts, of so many tokens together, by the model of this number."""
+    """A request of a worker process: so many texts, of so many tokens together, by the model of this number."""
 
     model: int
     texts: int
@@ -63,7 +63,7 @@ class Exchange:
         self.memory.close()
 
     def takes(self, request: Request) -> bool:
-        """Whether a request fits."""
+        """True if a request fits."""
         return 0 < request.texts <= self.texts and 0 < request.tokens <= self.tokens
 
     def write_texts(self, texts: Sequence[NDArray[np.int32]]) -> None:

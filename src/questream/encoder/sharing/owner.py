@@ -37,12 +37,12 @@ class ModelOwner:
 
     @property
     def connections(self) -> list[Connection]:
-        """Those that requests come by."""
+        """The connections that requests come by."""
         return list(self._exchanges)
 
     @property
     def asked(self) -> bool:
-        """Whether a request waits."""
+        """True if a request waits."""
         return bool(self._asked)
 
     def turn(self, beside: Sequence[int] = ()) -> None:

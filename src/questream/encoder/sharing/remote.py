@@ -19,7 +19,7 @@ from questream.errors import ModelOwnerGone
 
 
 def portable(encoder: Encoder) -> Mapping[str, Any]:
-    """What another process needs to know of a model that it does not run: it can be pickled."""
+    """The facts about a model that another process needs but does not run: they can be pickled."""
     return {field.name: getattr(encoder, field.name) for field in fields(Encoder) if field.name != "forward"}
 
 

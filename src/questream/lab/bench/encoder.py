@@ -1,4 +1,4 @@
-"""How fast the encoder is against sentence-transformers itself, and whether the vectors are the same."""
+"""The speed of the encoder against sentence-transformers itself, and a comparison of the vectors."""
 
 from __future__ import annotations
 

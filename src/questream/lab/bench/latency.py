@@ -1,4 +1,4 @@
-"""How long questions wait for their decision, at shares of what a worker can do: open-loop, by two kinds of arrivals.
+"""The time from question to decision, at shares of a worker's capacity: open-loop, by two kinds of arrivals.
 
 Questions arrive whether or not those before them are answered, and each is timed from the moment it was due, so that
 no slow answer hides those that it kept waiting (coordinated omission: Tene, "How NOT to measure latency", 2015). All

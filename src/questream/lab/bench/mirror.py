@@ -1,4 +1,4 @@
-"""How long a worker takes to load the clusters of a namespace while others change them, and what it misses."""
+"""The time in which a worker loads the clusters of a namespace while others change them, and the changes it misses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long an emptied Redis takes to get its clusters back from the cluster topic, and what that takes in memory."""
+"""The time and memory in which an emptied Redis gets its clusters back from the cluster topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon `questream serve` answers in a namespace of many clusters: pages, lists, one cluster, and live decisions.
+"""Response times of `questream serve` in a namespace of many clusters: pages, lists, one cluster, and live decisions.
 
 It is the real command as a process of its own, over a store that is filled through the store's protocol. Beside each
 time stands the processor time that the server took for it, which other programs do not stretch.

@@ -1,4 +1,4 @@
-"""How long a worker takes from nothing to its first decision, and what for."""
+"""The time of each part of a worker's start, from nothing to its first decision."""
 
 from __future__ import annotations
 

@@ -147,11 +147,11 @@ class Inquiry:
 
     @property
     def is_sure(self) -> bool:
-        """Whether more answers would hardly change the clusters."""
+        """True if more answers would hardly change the clusters."""
         return len(self.answers) >= FEWEST_ANSWERS and self.expected_agreement >= ENOUGH_AGREEMENT
 
     def proposal(self) -> Proposal:
-        """What the answers so far come to. Raises QuestreamError without any."""
+        """The proposal of the answers so far. Raises QuestreamError without any."""
         if not self.answers:
             raise QuestreamError("no answers: without any, calibrate from the sample alone")
         expected = self._posterior.expected()

@@ -28,7 +28,7 @@ from questream.settings import Granularity, Settings
 
 @dataclass(frozen=True)
 class Wish:
-    """What holds whichever way it is calibrated; `questions` is the most that are read of a file or topic.
+    """The options of every calibration; `questions` is the most that are read of a file or topic.
 
     With a `level`, `intent` or `topic`, its resolution is calibrated, else the threshold, of a `granularity` if given.
     """
@@ -102,7 +102,7 @@ def from_sample(wish: Wish, texts: list[str]) -> Calibrated:
 
 
 def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> tuple[Calibrated, Inquiry, int]:
-    """What the sample alone says, an inquiry with the `known` answers, and how many of these were of no use."""
+    """The calibration by the sample alone, an inquiry with the `known` answers, and the number of useless ones."""
     # Answers that were given to calibrate hold texts as they were shown: prepared.
     sampled = set(texts)
 

@@ -1,4 +1,4 @@
-"""How well clusters hold together near neighbours: modularity in a graph of each question's nearest."""
+"""Modularity of clusters in a graph of each question's nearest neighbours."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _ROWS_BEYOND = 5
 
 
 class RowPosterior:
-    """How likely each row is to be the best of the sweep; `guess` is the value that the sample alone speaks for.
+    """The probability of each row to be the best of the sweep; `guess` is the value that the sample alone speaks for.
 
     `chance` (bests, slopes, rows + 1) is that two are the same question if they share a group up to row r - 1; at
     r = 0 they never do. `log_odds` (bests, slopes) are those of the labels so far.
@@ -62,7 +62,7 @@ class RowPosterior:
         return expected
 
     def interval(self) -> tuple[float | None, float | None]:
-        """What the best value lies between with 90 %; None at an end of the grid."""
+        """The 90 % interval of the best value; None at an end of the grid."""
         reached, tail = self.odds().sum(axis=1).cumsum(), (1.0 - CONFIDENCE) / 2.0
         low, high = (float(self.bests[int(np.searchsorted(reached, q))]) for q in (tail, 1.0 - tail))
         return bounds_of(self._values, low, high)

@@ -1,4 +1,4 @@
-"""What clusters would look like at a lower, the proposed and a higher value, in examples."""
+"""Examples of clusters at a lower, the proposed and a higher value."""
 
 from __future__ import annotations
 

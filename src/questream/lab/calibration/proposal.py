@@ -1,4 +1,4 @@
-"""What a calibration comes to: a value of the dial, how sure it is, and what other values would do instead."""
+"""The result of a calibration: a value of the dial, how sure it is, and what other values would do instead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mistakes:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one value of the dial makes of the sample.
+    """The clusters of the sample at one value of the dial, in figures.
 
     `score` is what the value was chosen by. `moved` is, for a mean question, the share of its company (of the
     questions in its cluster here or at the proposed value, itself included) that is not in both. `mistakes` are None
@@ -107,7 +107,7 @@ def middle_of_best(scores: Floats) -> int:
 
 
 def edge_remarks(sweep: Sweep, best: int) -> tuple[str, ...]:
-    """What to say of a best value at an end of what was tried: the true one may lie beyond."""
+    """Remarks on a best value at an end of what was tried: the true one may lie beyond."""
     dial = sweep.dial
     if best == 0:
         return (f"{dial.written(sweep.values[0])} is the lowest {dial.name} tried: the best may be lower",)

@@ -34,7 +34,7 @@ _LEVELS: dict[Granularity, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """What is turned from value to value: the key of its setting, what a value is called, and how one is written.
+    """A parameter to vary: the key of its setting, the word for a value, and how one is written.
 
     The higher the value, the finer the groups.
     """
@@ -65,7 +65,7 @@ class Sweep:
 
     @property
     def questions(self) -> int:
-        """How many questions were clustered."""
+        """The number of questions that were clustered."""
         return int(self.after.shape[1])
 
     def at(self, value: float) -> int:
@@ -104,7 +104,7 @@ def require_enough(questions: int) -> None:
 
 
 def has_levels(rules: Rules) -> bool:
-    """Whether granularities name thresholds under these rules."""
+    """True if granularities name thresholds under these rules."""
     return rules.similarity == "centred" and rules.linkage == "adaptive"
 
 

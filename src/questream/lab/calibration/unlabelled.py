@@ -113,7 +113,7 @@ def propose_intents(
 
 
 def consists_of_duplicates(swept: Sweep) -> bool:
-    """Whether the sample is clearly one of duplicates in other words, as QQP is: many alone, few nearly so."""
+    """True if the sample is clearly one of duplicates in other words, as QQP is: many alone, few nearly so."""
     alone = [float(np.mean(np.bincount(swept.after[swept.at(t)])[swept.after[swept.at(t)]] == 1)) for t in _VALLEY]
     return alone[0] >= _FEWEST_ALONE and alone[1] - alone[0] <= _MOST_IN_VALLEY
 

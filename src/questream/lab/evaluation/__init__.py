@@ -1,1 +1,1 @@
-"""How good clusters and similarities are: gold groups and labelled pairs, questions clustered in this process."""
+"""Quality of clusters and similarities: gold groups and labelled pairs, questions clustered in this process."""

@@ -1,4 +1,4 @@
-"""How well clusters agree with gold groups."""
+"""Agreement of clusters with gold groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How labelled pairs fall at the threshold that a worker takes."""
+"""Decisions on labelled pairs at the threshold that a worker takes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def decisions_at(threshold: float, scores: ArrayLike, same: Sequence[bool]) -> P
 
 
 def best_decisions(scores: NDArray[np.float32], same: Sequence[bool]) -> PairDecisions:
-    """How the pairs fall at the threshold of the highest F1."""
+    """The decisions on the pairs at the threshold of the highest F1."""
     # Here, for it takes seconds.
     from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
 
@@ -69,6 +69,6 @@ def best_decisions(scores: NDArray[np.float32], same: Sequence[bool]) -> PairDec
 
 
 def decision_curve(scores: NDArray[np.float32], same: Sequence[bool]) -> list[PairDecisions]:
-    """How the pairs fall at thresholds from the lowest to the highest similarity."""
+    """The decisions on the pairs at thresholds from the lowest to the highest similarity."""
     grid = np.linspace(float(scores.min()), float(scores.max()), _CURVE_POINTS)
     return [decisions_at(round(float(threshold), 4), scores, same) for threshold in grid]

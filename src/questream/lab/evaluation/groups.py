@@ -1,4 +1,4 @@
-"""How well a stream with gold groups is clustered: in several orders, by size of group, and at other thresholds."""
+"""Quality of a stream's clusters against gold groups: in several orders, by size of group, at other thresholds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LevelFigures:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What another threshold would give, in the first order; all but `published_f1` and `falsely_joined` after it."""
+    """The result of another threshold in the first order; all but `published_f1` and `falsely_joined` after it."""
 
     threshold: float
     published_f1: float
@@ -174,7 +174,7 @@ def reliability_of_joins(clustering: Clustering, stream: Stream) -> Reliability 
 
 
 def joined_their_group(published: Labels, gold: Labels) -> NDArray[np.bool_]:
-    """Whether most of the questions that were in its cluster before (n,) are of a question's group."""
+    """True (n,) if most of the questions that were in a question's cluster before are of its group."""
     right = np.zeros(len(gold), bool)
     groups_in: dict[int, Counter[int]] = {}
     for at, (cluster, group) in enumerate(zip(published.tolist(), gold.tolist(), strict=True)):

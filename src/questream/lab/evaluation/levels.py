@@ -115,7 +115,7 @@ class _Stream:
 
 
 def _path_of(decision: Decision) -> tuple[str, ...]:
-    """What was published; what stands alone, or came before levels were found, is its own intent and topic."""
+    """The published path; a cluster alone, or from before levels were found, is its own intent and topic."""
     own = str(leaf(decision.cluster_id or 0))
     return decision.path or (own, own, own)
 

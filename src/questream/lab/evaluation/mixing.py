@@ -1,4 +1,4 @@
-"""What went wrong in a clustering: clusters that mix groups, groups that were split, questions that joined wrongly.
+"""Errors of a clustering: clusters that mix groups, groups that were split, questions that joined wrongly.
 
 Clusters that look like two are found without the groups, as for people who may split one.
 """
@@ -42,7 +42,7 @@ class Breakdown:
 
     @property
     def rest(self) -> int:
-        """How many questions are in parts that are not named."""
+        """The number of questions in parts that are not named."""
         return self.questions - sum(part.questions for part in self.largest)
 
 

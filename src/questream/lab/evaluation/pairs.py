@@ -1,4 +1,4 @@
-"""How well similarity separates labelled pairs."""
+"""Separation of labelled pairs by similarity."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Interval(NamedTuple):
 
 
 class PairIntervals(NamedTuple):
-    """How sure the average precision and the best F1 of a measure are."""
+    """Intervals of the average precision and the best F1 of a measure."""
 
     ap: Interval
     f1: Interval

@@ -31,7 +31,7 @@ def evaluate_files(
     seed: int,
     announce: Callable[[str], None],
 ) -> tuple[Subject, dict[str, Evaluation]]:
-    """What was evaluated, and what came of it by the name of the file. Raises ModelError."""
+    """The subject, and the evaluation of each file by its name. Raises ModelError."""
     announce("loading the model")
     encoder = load_encoder(settings.model)
     judge = load_judge(settings.judge, settings.model.device)

@@ -1,4 +1,4 @@
-"""What operators change, with a preview."""
+"""Operations on clusters, with a preview."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ Request = Annotated[AnyRequest, Field(discriminator="op")]
 
 
 class Result(BaseModel):
-    """What an operation did, or would do; `drops_names`: a label or a route is lost with it.
+    """The changes of an operation, done or previewed; `drops_names`: a label or a route is lost with it.
 
     `operation` is its number; what is only previewed has none.
     """
@@ -159,7 +159,7 @@ class Result(BaseModel):
 
 
 def ask_for(request: AnyRequest, scope: Scope, joined: Joined) -> Ask:
-    """What is asked for; a question that is named by its id is read again from Kafka."""
+    """The operation that is requested; a question that is named by its id is read again from Kafka."""
     one = read_cluster_id(request.cluster_id)
     match request:
         case RepresentRequest():

@@ -27,7 +27,7 @@ from questream.tools.parting import Joined
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How an operation is asked for: in which namespace, and `how`, its id, its reason and whether it is only tried."""
+    """The request of an operation: its namespace, and `how`, its id, its reason and whether it is only tried."""
 
     scope: Scope
     how: Mapping[str, Any]

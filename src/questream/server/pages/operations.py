@@ -1,4 +1,4 @@
-"""What somebody decides of a cluster, or of questions in it: what it would do is shown first, then it is done."""
+"""Operations on a cluster, or on questions in it: the effect is shown first, then they are applied."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ Asked = Annotated[_Asked, Depends(_asked)]
 
 @router.get("/n/{namespace}/decide")
 def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
-    """What it would do with clusters and questions."""
+    """Show the effect on clusters and questions."""
     return _show(request, scope, asked)
 
 

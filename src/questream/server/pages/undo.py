@@ -173,7 +173,7 @@ def _done(scope: Scope, done: Sequence[Committed]) -> Response:
 
 
 def _place(scope: Scope, done: Sequence[Committed]) -> str:
-    """Where it shows, with words of it: the cluster that it is of, else the list, the tree or the rules."""
+    """The page that shows the change, with words for it: the cluster's, else the list, the tree or the rules."""
     clusters = [cluster for one in done for cluster in ([one.parted] if one.parted else one.after)]
     of_levels, of_rules = any(one.levels for one in done), all(one.rules for one in done)
     where = f"/clusters/{clusters[0]}" if clusters and len(done) == 1 else "/levels" if of_levels else "/clusters"

@@ -23,7 +23,7 @@ UNDO_SECONDS = 7 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What a cluster was when `survivor` absorbed it: `vector_sum` (d,) is the raw sum of its `members`.
+    """A cluster when `survivor` absorbed it: `vector_sum` (d,) is the raw sum of its `members`.
 
     `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
     those that the survivor had; `survivor_ruling` is how that was ruled, without them and what stood for it.
@@ -65,7 +65,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """How many questions the cluster that parts has."""
+        """The number of questions of the cluster that parts."""
         return self.remains.size + self.joined
 
     @property
@@ -165,7 +165,7 @@ class ProposedOperation:
 
     @property
     def parted(self) -> int | None:
-        """Where a merge is taken back, the cluster that stands by itself again."""
+        """The cluster that is one of its own again, if a merge is undone."""
         return None if self.part is None else self.part.remains.cluster_id
 
 
@@ -205,7 +205,7 @@ def kept_rulings(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) ->
 
 
 def digest_of_aliases(cluster_ids: Iterable[int]) -> str:
-    """What stands for all aliases of a namespace, in the order of their merges and then of their texts."""
+    """A digest of all aliases of a namespace, in the order of their merges and then of their texts."""
     return hashlib.sha1(" ".join(map(str, cluster_ids)).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -238,7 +238,7 @@ def waits_to_be_published() -> Contended:
 
 
 class Operations(Protocol):
-    """What people decided, and the one way to decide."""
+    """People's operations, and the one way to commit one."""
 
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         """Commit an operation, all of it or nothing; a repeated id answers the operation that it named first.
@@ -251,10 +251,10 @@ class Operations(Protocol):
         """
 
     def forgetting(self, namespace: str, cluster_id: int) -> Forgetting:
-        """What an operation that erases the texts of a live cluster has to name, as the namespace stands now."""
+        """The aliases that an operation has to name to erase the texts of a live cluster, as the namespace is now."""
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
-        """What is kept of a cluster that was merged away: of the last merges, and for as long as its settings say.
+        """The remains of a cluster that was merged away: of the last merges, and for as long as its settings say.
 
         None where a part of it, which it had absorbed before, has parted from what it has become.
         """
@@ -266,7 +266,7 @@ class Operations(Protocol):
         """The last operations that are kept, the newest first."""
 
     def operations_from(self, namespace: str, number: int, limit: int) -> list[Operation]:
-        """Those that are kept from this number on, the oldest first."""
+        """The kept operations from this number on, the oldest first."""
 
     def published_operations(self, namespace: str) -> int | None:
         """Up to which number operations are published, None where no worker has compared that in this store epoch."""
@@ -278,7 +278,7 @@ class Operations(Protocol):
         """
 
     def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int | None:
-        """What was published, oldest first, up to the number `newest`: restore what the store lacks of it.
+        """Restore what the store lacks of the published operations, oldest first, up to the number `newest`.
 
         A number that a store without its memory gave again is that of the operation in the topic; the other goes behind
         them all. One that was done again under its id is the one that was published.

@@ -32,7 +32,7 @@ _TEXT_CHARACTERS = 240
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was evaluated: the model, how it clusters (`granularity` None where a threshold was set), and when."""
+    """The subject of an evaluation: model, rules (`granularity` None if a threshold was set), and time."""
 
     model: str
     revision: str

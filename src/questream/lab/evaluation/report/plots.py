@@ -80,7 +80,7 @@ def pair_curve(points: Sequence[PairDecisions], setting: float) -> str:
 
 
 def cluster_count(points: Sequence[CurvePoint], setting: float, groups: int) -> str:
-    """How many clusters each threshold gives, beside the number of gold groups."""
+    """A plot of the number of clusters at each threshold, beside the number of gold groups."""
 
     def draw(axes: Axes) -> None:
         axes.plot([p.threshold for p in points], [p.clusters for p in points], color=_ONE, label="clusters")
@@ -93,7 +93,7 @@ def cluster_count(points: Sequence[CurvePoint], setting: float, groups: int) -> 
 
 
 def similarities(same: NDArray[np.float32], different: NDArray[np.float32], marks: Mapping[str, float]) -> str:
-    """How alike pairs of the same and of different questions are, each kind as a density; `marks` are thresholds."""
+    """A plot of the similarities of same and of different pairs, each kind as a density; `marks` are thresholds."""
 
     def draw(axes: Axes) -> None:
         both = np.concatenate([same, different])
@@ -111,7 +111,7 @@ def similarities(same: NDArray[np.float32], different: NDArray[np.float32], mark
 
 
 def sizes(by_size: Sequence[SizeAgreement]) -> str:
-    """How many clusters and how many gold groups there are of each size."""
+    """A plot of the numbers of clusters and of gold groups of each size."""
 
     def draw(axes: Axes) -> None:
         places = np.arange(len(by_size))
@@ -132,7 +132,7 @@ def sizes(by_size: Sequence[SizeAgreement]) -> str:
 
 
 def reliability_diagram(found: Reliability) -> str:
-    """How often joins were right at each confidence; on the diagonal it is as often as it says."""
+    """A plot of the share of right joins at each confidence; on the diagonal the two are equal."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1.2, label="as it says")

@@ -1,4 +1,4 @@
-"""What the figures come to, in plain words."""
+"""The figures in plain words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_IN_HEAPS = 0.03
 
 
 def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
-    """What a support lead should know of a stream clustered at `threshold`, a sentence each."""
+    """The verdict on a stream clustered at `threshold`, for a support lead, a sentence each."""
     first, after = figures.first, figures.first.after
     spread = sum(one.clusters_per_group * one.groups for one in figures.by_size if one.groups) / after.groups
     return [
@@ -29,7 +29,7 @@ def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
 
 
 def pair_verdict(figures: PairFigures) -> list[str]:
-    """What a support lead should know of pairs classified at the worker's threshold, a sentence each."""
+    """The verdict on pairs classified at the worker's threshold, for a support lead, a sentence each."""
     worker, best = figures.worker, figures.best
     return [
         f"Of the pairs that mean the same, {worker.recall:.1%} are found;"
@@ -44,7 +44,7 @@ def pair_verdict(figures: PairFigures) -> list[str]:
 
 
 def _heaps(figures: GroupFigures, setting: float) -> list[str]:
-    """What share of the questions nobody can route by their cluster, and from which threshold on hardly any."""
+    """The share of questions in heaps, and the threshold from which on there are hardly any."""
     share = figures.first.after.heap_share
     if share == 0:
         return []
