@@ -31,7 +31,7 @@ LABEL_OR_ROUTE_CHARACTERS = 256
 
 
 class Unread(bytes):
-    """Stands in the place of a value that was not read: it would take more memory than a consumer may use.
+    """The placeholder of a value that was not read: it would take more memory than a consumer may use.
 
     Its batch unpacks to more than the budget, or it has headers by the ten thousand.
     """
@@ -163,8 +163,8 @@ class Exemplar:
     """A question that people put into a cluster (`must`) or turned away from it (`cannot`), as its vector.
 
     `name` is of the operation that left it; later ones sort behind. `vector` is a unit vector as little-endian
-    half-precision floats. `place` is where the question stands in Kafka, if it does: topic, partition, offset. There is
-    a `text` only where texts are kept.
+    half-precision floats. `place` is the question's position in Kafka, if it is there: topic, partition, offset.
+    There is a `text` only where texts are kept.
     """
 
     name: str
@@ -192,9 +192,9 @@ def joint_exemplars(kept: Iterable[Exemplar], others: Iterable[Exemplar]) -> tup
 
 @dataclass(frozen=True, slots=True)
 class ChosenQuestion:
-    """A question that people chose to stand for a cluster; `name` is of the operation that did.
+    """A question that people chose as a cluster's representative; `name` is of the operation that did.
 
-    `place` is where the question stands in Kafka, if it does: topic, partition, offset. There is no `text` where only
+    `place` is the question's position in Kafka, if it is there: topic, partition, offset. There is no `text` where only
     the operation topic has it.
     """
 
@@ -225,12 +225,12 @@ class Ruling:
     """The ruling of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
 
     Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
-    inherits it, and clusters with both ends of one never merge. Beside these ends stand those of levels, which begin
+    inherits it, and clusters with both ends of one never merge. Beside these ends are those of levels, which begin
     with their letter: `i5=` where people keep the cluster in an intent, and the ends of a separation of two intents.
     Clusters that are kept in two intents never merge. `exemplars` are questions that people put into the
     cluster or turned away from it, in the order of their names. A muted cluster raises no events. `resolved_size` is
     how many questions it had when somebody said that it is dealt with; with more it has returned. `represented_by` is
-    the question that stands for it in place of the one that opened it. Questions join it at `threshold` in place of the
+    its representative in place of the one that opened it. Questions join it at `threshold` in place of the
     namespace's: a cosine above 0 with `THRESHOLD_DIGITS` digits. `dismissed` are the suggestions about it that nobody
     wants any more, in the order of `DISMISSIBLE`. What it absorbs leaves it these as they are.
     """
@@ -361,7 +361,7 @@ class LevelsChange:
     """The changes of an operation to intents and topics: labels and routes by id, `i5`, `t2`, and their members.
 
     `places` has, for each node that people moved, a cluster or an intent, its parents before and after; None where
-    it had none. Names are of what stood before it as well: they are what an operation is on.
+    it had none. Names are of the nodes before it as well: they are what an operation is on.
     """
 
     before: Mapping[str, Naming]
@@ -464,8 +464,8 @@ class ClusterState:
     decided of it, `operation` the number of the last one that ruled it or what it absorbed, 0 where none has.
     `features` are hashes of a few of its questions that a second look compares with, packed
     (`clustering/second_look/kept.py`), `kept_members` references to a few of its questions, as text
-    (`clustering/kept_members.py`). `representative` is the text that stands for it: that of `ruling.represented_by`,
-    in whose place `own_representative` stands again once people take their choice back.
+    (`clustering/kept_members.py`). `representative` is the text that is shown for it: that of `ruling.represented_by`,
+    in whose place `own_representative` is shown again once people undo their choice.
     """
 
     cluster_id: int

@@ -212,7 +212,7 @@ class QuestionClusterer:
         return Assigned(decided.decisions, decided.states, self._paths_of(decided))
 
     def path(self, cluster_id: int) -> tuple[Node, ...]:
-        """A live cluster with its intent and its topic as they stand; without `levels` it is all three."""
+        """A live cluster with its present intent and topic; without `levels` it is all three."""
         (cluster_id,) = ids_of([cluster_id])
         grouping = self._grouping or Grouping(LevelRules())
         with self._turn:

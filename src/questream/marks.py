@@ -18,7 +18,7 @@ MarkKind = Literal[PinKind, StatusKind]
 class Mark:
     """A mark: `change` makes the new ruling of the old one and the cluster's size.
 
-    `help` says what its command does, `example` what may stand after the command; `meaning` is its effect in words
+    `help` says what its command does, `example` its arguments; `meaning` is its effect in words
     before it is applied, `done` after.
     """
 

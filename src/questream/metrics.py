@@ -47,7 +47,7 @@ class Metrics:
         )
         self.ledgers_begun_anew = counter(
             "questream_ledgers_begun_anew",
-            "Partitions whose records stand where others were decided, and are new questions, by reason: other_stream"
+            "Partitions whose records are at offsets of decided others, and are new questions, by reason: other_stream"
             " (another Kafka cluster, group or topic of the name), other_records (a truncated or restored log).",
             ["reason"],
         )

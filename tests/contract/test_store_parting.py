@@ -12,7 +12,7 @@ from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.domain import ClusterState
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions, KnownQuestion
-from questream.operations.parting import joined_since
+from questream.operations.unmerging import joined_since
 from questream.store.protocol import Committed, Store
 from tests.contract.test_store import batch as rows_of
 from tests.contract.test_store import (

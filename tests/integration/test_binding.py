@@ -145,7 +145,7 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         assert [(one["question_id"], one["from"], one["to"]) for one in looked["corrections"]] == [
             ("qlost", by_id["qlost"], "c3")
         ]
-        monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+        monkeypatch.setattr("questream.tools.lookup.encoder_of", lambda *_: encoder)
         flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
         effect = questream("clusters", "reject", "qlost", "--dry-run", "--json", *flags).json["effect"]
         state = stream.store().cluster("default", int(by_id["qlost"][1:]))

@@ -98,7 +98,7 @@ def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
         assert {value["cluster_id"] for value in values} == {"c1", "c2"}
         decisions = Decisions(stream.store(), "default", By("ann"))
         decisions.commit(decisions.merge(1, 2))
-    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+    monkeypatch.setattr("questream.tools.lookup.encoder_of", lambda *_: encoder)
     passed, metrics = [0.0], EventMetrics()
     suggester = Suggester(stream.settings(), store_at(url=redis_url), metrics, clock=lambda: passed[0])
     suggester.look()
@@ -118,11 +118,11 @@ def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
     assert waiting(metrics) == {"merge": 0, "name": 0, "split": 1}
     assert [event["data"]["suggestion"] for event in again.take()] == ["split"]
     # The model is asked once an hour.
-    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: pytest.fail("the model is loaded"))
+    monkeypatch.setattr("questream.tools.lookup.encoder_of", lambda *_: pytest.fail("the model is loaded"))
     again.look()
     assert waiting(metrics)["split"] == 1
     # Somebody has moved one of the two kinds out of it: it keeps references to these questions, and they are elsewhere.
-    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+    monkeypatch.setattr("questream.tools.lookup.encoder_of", lambda *_: encoder)
     passed[0] += 3601.0
     (vector,) = encoder.encode(asked[1:])
     places = [value["source"] for value in values if value["cluster_id"] == values[-1]["cluster_id"]]

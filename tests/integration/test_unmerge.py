@@ -11,7 +11,7 @@ import pytest
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations import By, Decisions
-from questream.operations.parting import joined_since
+from questream.operations.unmerging import joined_since
 from tests.kit.command import questream
 from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
@@ -113,7 +113,7 @@ def test_questions_that_joined_since_go_to_the_nearer_part(
 ) -> None:
     stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, SETTINGS | {"clusters.threshold": 0.3})
     encoder, store = hash_encoder(), stream.store()
-    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+    monkeypatch.setattr("questream.tools.lookup.encoder_of", lambda *_: encoder)
 
     def sizes() -> dict[str, int]:
         return {f"c{state.cluster_id}": state.size for state in store.clusters("default")}
@@ -164,7 +164,7 @@ def test_without_the_model_what_joined_since_stays_and_that_is_said(
 
     stream = Stream(kafka.bootstrap_servers, topics(), redis_url, SETTINGS | {"clusters.threshold": 0.3})
     store = stream.store()
-    monkeypatch.setattr("questream.tools.asking.encoder_of", without_model)
+    monkeypatch.setattr("questream.tools.lookup.encoder_of", without_model)
     with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
         stream.send([question("card", CARD), question("pin", PIN)])
         reader.values(2)

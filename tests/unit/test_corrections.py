@@ -13,7 +13,7 @@ from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.rules import Rules
 from questream.domain import Correction, Mode, Operation
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
-from questream.operations.asking import with_next_best, would_join
+from questream.operations.lookup import with_next_best, would_join
 from questream.records import decode_operation, encode_corrections, encode_operation
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.reference.store import MemoryStore

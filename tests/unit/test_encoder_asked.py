@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
 from questream.preparing import asked_in, without_frame
-from questream.preparing.asking import ask_first
+from questream.preparing.questions import ask_first
 from tests.kit.vectors import ByteTokeniser, hash_encoder, hash_vector
 
 ASKS = "where is my new card?"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.preparing.asking import ask_first, asked_in
 from questream.preparing.html import is_html
 from questream.preparing.line import Line
 from questream.preparing.mail import said_in
 from questream.preparing.phrases import Beginnings, Sayings
+from questream.preparing.questions import ask_first, asked_in
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38G\n" * 3 + "IAAAAASUVORK5CYII="

@@ -22,8 +22,8 @@ from questream.server.decisions import MOST_SUBSCRIBERS
 from questream.server.decisions import Decisions as DecisionFeed
 from questream.server.problems import Refused
 from questream.store.protocol import ClusterUpdate, Committed, Proposal, ProposedOperation, StoredLevels
-from questream.tools.asking_server import ask_server
-from questream.tools.parting import Joined
+from questream.tools.lookup_server import ask_server
+from questream.tools.unmerging import Joined
 from tests.kit.serving import (
     NOW_MS,
     add_clusters,

@@ -88,7 +88,7 @@ CHANGES: dict[str, Callable[[Compared], object]] = {
     f"{TOPIC_HAS} (label)": lambda one: one.change(3, ruling=Ruling(label="cards")),
     f"{TOPIC_HAS} (sum)": lambda one: one.change(3, vector_sum=np.ones(4, np.float32)),
     f"{TOPIC_HAS} (no sum)": lambda one: one.change(3, vector_sum=None),
-    "every merged id stands for a cluster": lambda one: one.states.pop(1),
+    "every merged id leads to a cluster": lambda one: one.states.pop(1),
     "every published id is a cluster's": lambda one: one.named.add(4),
 }
 
@@ -106,7 +106,7 @@ def test_states_of_other_revisions_are_not_compared(published: Compared) -> None
 
 def test_aliases_that_lead_around_are_told_and_those_that_outlive_theirs_are_not(published: Compared) -> None:
     published.states |= {8: _alias(published, 8, 9), 9: _alias(published, 9, 8)}
-    assert published.told() == ["every merged id stands for a cluster"]
+    assert published.told() == ["every merged id leads to a cluster"]
     # 7 has retired, with all that the store had of it.
     published.states = {8: _alias(published, 8, 7)}
     assert published.told() == []

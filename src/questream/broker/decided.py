@@ -30,7 +30,7 @@ _GAP_OFFSETS = 2000
 class Published:
     """A published decision: the place of its question, and the cluster it joined or opened.
 
-    `similarity` is the cosine to the cluster as it stood then, `decided_at` the time in the decision.
+    `similarity` is the cosine to the cluster at that time, `decided_at` the time in the decision.
     """
 
     place: Place

@@ -167,8 +167,8 @@ def read_up_to(
 ) -> Iterator[Message]:
     """The records of the assigned partitions from their positions up to `ends`.
 
-    Raises KafkaUnavailable if the ends are not reached: reading stood still for `standstill_seconds`, as it does before
-    an open transaction, or was `given_up`.
+    Raises KafkaUnavailable if the ends are not reached: nothing was read for `standstill_seconds`, as before an open
+    transaction, or reading was `given_up`.
     """
     positions = {partition: consumer.position(partition) or 0 for partition in ends}
     moved_at = time.monotonic()
@@ -181,7 +181,7 @@ def read_up_to(
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > standstill_seconds:
             raise KafkaUnavailable(
-                f"reading stood still for {standstill_seconds:.0f} s: the broker fails, or a transaction is open"
+                f"nothing was read for {standstill_seconds:.0f} s: the broker fails, or a transaction is open"
             )
         if given_up():
             raise KafkaUnavailable("reading was given up")

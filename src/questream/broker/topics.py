@@ -17,7 +17,7 @@ Outcome = Literal["created", "would be created", "exists", "failed"]
 HEADROOM_BYTES = 65_536
 # Of the batch that ends a transaction in each topic of it: where it does not fit, the transaction never ends.
 _MARKER_BYTES = 78
-# Two workers may publish a cluster in either order; until the newest state comes again, it must stand in the topic,
+# Two workers may publish a cluster in either order; until the newest state comes again, it must be in the topic,
 # or a Redis that is lost within those seconds is restored from an older one.
 COMPACTION_LAG_MS = 600_000
 _COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(COMPACTION_LAG_MS)}

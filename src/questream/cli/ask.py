@@ -35,12 +35,12 @@ def ask(
     Example: questream ask "How do I reset my PIN?"
     """
     if server is not None:
-        from questream.tools.asking_server import ask_server
+        from questream.tools.lookup_server import ask_server
 
         document = ask_server(server, namespace or load(config, set_).clusters.namespace, text, token_file)
         print_json(document) if as_json else _print_document(document)
         return
-    from questream.tools.asking import ask as look_up
+    from questream.tools.lookup import ask as look_up
 
     answer = look_up(load(config, set_), namespace, text)
     if as_json:

@@ -67,7 +67,7 @@ def calibrate(
 
     _check(sample, from_topic, pairs, groups, ask, answers)
     if level is not None and granularity is not None:
-        raise SettingsError("--granularity is of thresholds, --level of what stands above clusters", "choose one")
+        raise SettingsError("--granularity is of thresholds, --level of intents and topics", "choose one")
     settings = load(config, set_)
     with progress() as announce:
         wish = Wish(settings, level, granularity, questions, false_join_cost, seed, announce)

@@ -63,7 +63,7 @@ def print_report(done: Calibrated, previews: Sequence[Preview], settings: Settin
         print_line(f"No {dial.name}: {made_from}, which do not show it.")
         if _is_of_thresholds(done):
             print_line(
-                f"For clusters as wide as intents {dial.written(proposal.value)} is a guess; by default intents stand"
+                f"For clusters as wide as intents {dial.written(proposal.value)} is a guess; by default intents are"
                 " above them."
             )
         else:

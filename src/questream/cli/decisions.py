@@ -48,7 +48,7 @@ def label(
     """
     if from_ is not None:
         if (cluster, label, route) != (None, None, None):
-            raise typer.BadParameter("--from stands alone: the file names clusters, labels and routes")
+            raise typer.BadParameter("--from is the only argument: the file names clusters, labels and routes")
         _label_from(from_, change)
         return
     if cluster is None:
@@ -165,7 +165,7 @@ def take_back(
 
     Example: questream undo 12
     """
-    decide_parting(
+    decide_unmerging(
         change,
         lambda store, chosen: _merged_away(store, chosen, operation),
         lambda by, joined: by.undo(operation, joined),
@@ -176,23 +176,23 @@ undo = with_options(take_back, previews=True)
 
 
 def _merged_away(store: Store, namespace: str, number: int) -> int | None:
-    from questream.tools.parting import merged_away
+    from questream.tools.unmerging import merged_away
 
     return merged_away(store, namespace, number)
 
 
-def decide_parting(
+def decide_unmerging(
     change: Change,
     parts: Callable[[Store, str], int | None],
     propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
 ) -> None:
-    """As `decide_as_asked`, of an operation that lets a merged cluster stand by itself again, where `parts` names one.
+    """As `decide_as_asked`, of an operation that undoes a merge, where `parts` names one.
 
     Where the questions that joined since cannot be read, they stay where they were decided, and that is said.
     """
-    from questream.tools.asking import encoder_in
     from questream.tools.clusters import open_namespace
-    from questream.tools.parting import joined_questions
+    from questream.tools.lookup import encoder_in
+    from questream.tools.unmerging import joined_questions
 
     store, chosen = open_namespace(change.settings, change.namespace)
     joined = joined_questions(
@@ -241,7 +241,7 @@ def print_proposed(
     `scoring` is the namespace's model and the rules, as far as the caller has them already.
     """
     from questream.deciding.config import rules_of
-    from questream.tools.asking import encoder_in
+    from questream.tools.lookup import encoder_in
     from questream.tools.previewing import effect_of
 
     if found.rules is not None:

@@ -113,7 +113,7 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
         "without a text passed over": file.empty,
         "without a gold group passed over": file.ungrouped,
         "not drawn": file.left_out,
-        "with a text that also stands in another gold group": file.contradicted,
+        "with a text that also is in another gold group": file.contradicted,
     }
     line(f"{after.questions:,.0f} questions in {after.groups:,.0f} gold groups, {order}{_passed_over(passed)}")
     columns = ["", "as published#", "after#"]

@@ -64,7 +64,7 @@ def _group() -> None:
 def run_events(config: ConfigOption = None, set_: SetOption = None) -> None:
     """Publish the events of clusters to kafka.event_topic, each once, until SIGTERM or Ctrl-C.
 
-    It runs beside the workers; of several one publishes, and the others stand by.
+    It runs beside the workers; of several one publishes, and the others wait.
     Example: questream events run --config questream.toml
     """
     from questream.cli.run import Stopper

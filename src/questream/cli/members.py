@@ -31,7 +31,7 @@ def members(
     newest: Annotated[bool, typer.Option("--newest", help="Those decided last first.")] = False,
     doubtful: Annotated[bool, typer.Option("--doubtful", help="Those that just about joined first.")] = False,
     all_: Annotated[
-        bool, typer.Option("--all", help="All that the output topic holds, as they stand there; takes a while.")
+        bool, typer.Option("--all", help="All that the output topic holds, in its order; takes a while.")
     ] = False,
     search: Annotated[str, typer.Option(help="Only with this in their text.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to show, unless --all.")] = 20,

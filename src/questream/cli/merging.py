@@ -10,7 +10,7 @@ import typer
 
 from questream.cli.changes import Change, change_command
 from questream.cli.clusters import AnyLevelArgument, ClusterArgument, are_levels, clusters, number_of
-from questream.cli.decisions import decide_as_asked, decide_parting, print_proposed
+from questream.cli.decisions import decide_as_asked, decide_unmerging, print_proposed
 from questream.cli.output import agrees, print_json, print_line, printable, remark
 from questream.errors import NamingsDiffer, QuestreamError
 
@@ -51,7 +51,7 @@ def unmerge(
     Example: questream clusters unmerge c42 --reason "another question"
     """
     number = number_of(cluster)
-    decide_parting(change, lambda *_: number, lambda by, joined: by.unmerge(number, joined))
+    decide_unmerging(change, lambda *_: number, lambda by, joined: by.unmerge(number, joined))
 
 
 def merge_as_asked(change: Change, one: int, other: int, keep: int | None) -> None:

@@ -30,7 +30,7 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
-# Settings that stand in no group, written out: to ask the tree would import it for every command.
+# Settings of no group, written out: to ask the tree would import it for every command.
 ROOT_KEYS = ("delivery", "batch_questions", "batch_tokens", "batch_bytes", "shutdown_seconds")
 # A command may load the settings of two streams, and log about both.
 _secrets: set[str] = set()

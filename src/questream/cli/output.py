@@ -21,8 +21,8 @@ from questream.errors import QuestreamError
 _PIPE_WIDTH = 200
 _STDOUT = Path("-")
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")
-# What JSON lets stand in a text: DEL, the C1 controls (one of them begins an escape sequence), line and paragraph ends,
-# and the marks that turn the direction of writing.
+# Characters that JSON allows in a text: DEL, the C1 controls (one of them begins an escape sequence), line and
+# paragraph ends, and the marks that turn the direction of writing.
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
@@ -97,7 +97,7 @@ def print_rows(
 
 
 def print_cells(rows: Iterable[Sequence[tuple[str, str]]]) -> None:
-    """As `print_table`, one row at least, of cells that each stand behind their heading."""
+    """As `print_table`, one row at least, of cells that each follow their heading."""
     parted = [tuple(zip(*row, strict=True)) for row in rows]
     print_table(parted[0][0], (cells for _, cells in parted))
 

@@ -111,7 +111,7 @@ class Plan:
     def moved(self) -> list[int]:
         """Clusters that existed for at least one question before they learned: those which may now be one with another.
 
-        A cluster of one question stood below the threshold of all others when it was opened.
+        A cluster of one question was below the threshold of all others when it was opened.
         """
         return [t.cluster_id for t in self.touched.values() if t.learned and t.members > 1]
 

@@ -8,7 +8,7 @@ leaves. They are computed over centroids, from time to time, each run beginning 
 - The communities of a level are those of `level_graph.py`, beginning from the former ones, at the level's resolution.
 - A community has the id of the former one with which it shares most questions.
 
-What has no ties, or none that hold, stands alone: it is its own intent, its own topic, without a row anywhere. What
+A node without ties, or with none that hold, is alone: it is its own intent, its own topic, without a row anywhere. What
 has been in a topic leaves it for another alone.
 """
 
@@ -116,7 +116,7 @@ class Levels:
     next_numbers: tuple[int, ...] = (1,) * len(LEVEL_NAMES)
 
     def path(self, cluster_id: int) -> tuple[Node, ...]:
-        """The leaf, its intent and its topic; what stands alone on a level is the node of the level below again."""
+        """The leaf, its intent and its topic; alone on a level it is the node of the level below again."""
         node = leaf(cluster_id)
         path = [node]
         for level in range(1, len(LEVEL_NAMES) + 1):
@@ -150,7 +150,7 @@ def leaves_within(nodes: Iterable[Node], children: Mapping[Node, Sequence[Node]]
 class Regrouped:
     """The result of a run. `ended` are the communities that are no more, and where most of their questions are now.
 
-    That is another community of the level or what stands alone there; None where all its leaves are gone.
+    That is another community of the level or a node alone there; None where all its leaves are gone.
     """
 
     levels: Levels
@@ -237,7 +237,7 @@ def regroup(
 def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int]) -> dict[int, Node]:
     """The communities that new leaves of the mirror fall into between two runs: where the leaves nearest to each are.
 
-    One that is not in it has none near enough, or such as stand alone.
+    One that is not in it has none near enough, or only such as are alone.
     """
     rows = mirror.rows(new)
     if not rows:
@@ -292,7 +292,7 @@ def _voted(
 
 
 def _accompanied(found: Numbers, former: Numbers) -> Numbers:
-    """The communities (n,) with each node that would stand alone in its former one, if it had any.
+    """The communities (n,) with each node that would be alone in its former one, if it had any.
 
     A leaf is an intent by itself; a topic of one intent says no more than that intent.
     """
@@ -302,7 +302,7 @@ def _accompanied(found: Numbers, former: Numbers) -> Numbers:
 
 
 def _name(found: Numbers, former: Numbers, level: int, next_number: int) -> dict[int, Node]:
-    """The nodes of the communities; a new one of a single node is none, that node stands alone."""
+    """The nodes of the communities; a new one of a single node is none, that node is alone."""
     named = {}
     current = set(former[former > 0].tolist())
     numbers, first, counts = np.unique(found, return_index=True, return_counts=True)

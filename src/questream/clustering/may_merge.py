@@ -30,7 +30,7 @@ _LARGEST_SHARE = 1 / 4
 class MayMerge:
     """Of clusters that a batch moved, the ids (k,) of those that may merge with each; of `unsure` nothing is known.
 
-    What holds is of the clusters as they stood after the batch and of the mean that they were scored with.
+    What holds is of the clusters as of the end of the batch and of the mean that they were scored with.
     """
 
     with_cluster: Mapping[int, Ids]

@@ -1,6 +1,6 @@
 """Merges of clusters that have become one: clusters with moved centroids are scored against all.
 
-With adaptive linkage two near clusters stay two where one cluster of both would be a heap: looser than the threshold
+With adaptive linkage two near clusters stay two where one cluster of both would be too loose: looser than the threshold
 asks of two questions, and than the larger of the two is by itself. Each merge otherwise makes the leeway for the next.
 """
 
@@ -87,7 +87,7 @@ def propose_merges(
     apart: Collection[tuple[int, int]] = (),
     may_merge: MayMerge | None = None,
 ) -> list[Merge]:
-    """Merges among clusters that score at or above `merge_threshold` and make no heap, best pair first.
+    """Merges among clusters that score at or above `merge_threshold` and are cohesive as one, best pair first.
 
     Each pair has a cluster of `moved` in it, or one that a merge before it has moved. Later merges build on earlier
     ones: apply them in order. The pairs `apart` do not merge, nor does what either has become. The mirror is not
@@ -235,7 +235,7 @@ class _Merger:
 
 
 class _NearPair(NamedTuple):
-    """In the order of a heap, the best first. `changed`: how many merges had changed either when it was scored."""
+    """Ordered with the best first. `changed`: how many merges had changed either when it was scored."""
 
     negative_score: float
     one: int

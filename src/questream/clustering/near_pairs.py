@@ -1,4 +1,4 @@
-"""Pairs of clusters that are near enough to merge, and would be no heap."""
+"""Pairs of clusters that are near enough to merge, and would be cohesive as one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pairs:
 def near_pairs(
     mirror: Mirror, terms: ScoreTerms, rows: Sequence[int], may_merge: MayMerge | None = None
 ) -> Iterator[Pairs]:
-    """Every pair of one of `rows` with another cluster that scores `merge_threshold` and would be no heap.
+    """Every pair of one of `rows` with another cluster that scores `merge_threshold` and would be cohesive as one.
 
     Some may come twice. `may_merge` changes what that costs, not what is found.
     """
@@ -84,7 +84,7 @@ def _near(terms: ScoreTerms, ones: Rows, others: Rows, dots: Matrix) -> Pairs:
     scores = terms.cluster_scores(ones[:, None], others, dots)
     near = np.flatnonzero(scores >= terms.needed_to_merge(ones[:, None], others))
     at, column = np.divmod(near, len(others))
-    return _no_heaps(terms, ones[at], others[column], scores[at, column], dots[at, column])
+    return _cohesive(terms, ones[at], others[column], scores[at, column], dots[at, column])
 
 
 def _scored_each(mirror: Mirror, terms: ScoreTerms, with_rows: Mapping[int, Rows]) -> Pairs:
@@ -94,10 +94,10 @@ def _scored_each(mirror: Mirror, terms: ScoreTerms, with_rows: Mapping[int, Rows
     dots = np.concatenate([mirror.sums[of] @ mirror.sums[row] for row, of in with_rows.items()])
     scores = terms.cluster_scores(ones, others, dots)
     near = np.flatnonzero(scores >= terms.needed_to_merge(ones, others))
-    return _no_heaps(terms, ones[near], others[near], scores[near], dots[near])
+    return _cohesive(terms, ones[near], others[near], scores[near], dots[near])
 
 
-def _no_heaps(terms: ScoreTerms, ones: Rows, others: Rows, scores: Vector, dots: Vector) -> Pairs:
+def _cohesive(terms: ScoreTerms, ones: Rows, others: Rows, scores: Vector, dots: Vector) -> Pairs:
     """The pairs but for a cluster with itself and, in adaptive linkage, those that would be too loose as one."""
     good = ones != others
     if terms.adaptive and len(ones):

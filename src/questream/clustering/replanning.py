@@ -122,7 +122,7 @@ class Replay:
         self._changed = set(rows)
         self._owned = {row_of[owner] for owner in mirror.constraints.owners.tolist()}
         self._opened: dict[int, int] = {}
-        # The rows that do not stand as they did when the plan was made first.
+        # The rows that have changed since the plan was made first.
         self._moved: list[int] = []
 
     def found(

@@ -26,7 +26,7 @@ class Within:
 
     @property
     def above(self) -> list[Node]:
-        """The intent and the topic, as far as it does not stand alone there."""
+        """The intent and the topic, as far as it is not alone there."""
         return [node for level, node in enumerate(self.path) if level and node.level == level]
 
 
@@ -82,12 +82,12 @@ class StoredLevels:
         return cluster_id <= self.opened or leaf(cluster_id) in self.levels.parents
 
     def changed(self, change: LevelsChange, operation: int) -> StoredLevels:
-        """The levels after an operation; what ended since stands for what it became."""
+        """The levels after an operation; a community that ended since is an alias of what it became."""
         placed = self._placed(change.places) if change.places else self
         after = {parse_node(name): naming for name, naming in change.after.items()}
         became = placed.became(after)
         named = {node: one for node, one in placed.named.items() if node not in after}
-        # What stands has the last word of its name.
+        # A community in force has the last word of its name.
         for node in sorted(after, key=lambda node: became[node] == node):
             into = became[node]
             if into is not None and (into == node or any(after[node])):

@@ -15,7 +15,7 @@ from questream.store.protocol import OutboxPosition
 class Outcome:
     """The outcome of a batch beside its decisions.
 
-    What its states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
+    What its states wait for in the outbox was there by `outbox_position`, which is None where nothing was
     committed. `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had
     been missed. `judged_same` and `judged_other` count what a judge said of close calls.
     """

@@ -28,7 +28,7 @@ def with_verdicts(
 ) -> list[Neighbour]:
     """The clusters nearest to a question, best first, once the judge was asked where it would join one by little.
 
-    `texts` are those that stand for the clusters, by id.
+    `texts` are their representatives, by id.
     """
     judged = list(neighbours)
     while True:

@@ -26,7 +26,7 @@ class Grouping:
 
     @property
     def levels(self) -> Levels:
-        """The levels as they stand."""
+        """The present levels."""
         return self._levels
 
     def path(self, cluster_id: int) -> tuple[Node, ...]:
@@ -39,7 +39,7 @@ class Grouping:
             self._parents[leaf(cluster_id)] = parent
 
     def merge(self, merged: Iterable[tuple[int, int]]) -> None:
-        """Leaves became one, each pair (survivor, loser); one that stood alone comes to where the other is."""
+        """Leaves became one, each pair (survivor, loser); one that was alone comes to the place of the other."""
         for survivor, loser in merged:
             parent = self._parents.pop(leaf(loser), None)
             if parent is not None:

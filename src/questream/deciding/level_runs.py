@@ -45,7 +45,7 @@ def regroup_levels(
     rules: LevelRules,
     kept: Mapping[Node, Node] = MappingProxyType({}),
 ) -> tuple[StoredLevels, float]:
-    """The levels of a mirror, beginning with where each cluster stands, to be written in the place of the stored ones.
+    """The levels of a mirror, from the present place of each cluster, to be written in the place of the stored ones.
 
     `sizes` are the questions of each cluster, `kept` says where people keep what (`kept_nodes`). Returns beside them
     the share of the questions whose intent or topic has another id than before; those of clusters that are new since
@@ -89,7 +89,7 @@ def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> d
     """The last `most` communities that ended, each with where its questions are by now."""
     ended = {node: found.ended.get(into, into) if into is not None else None for node, into in former.items()}
     ended.update(found.ended)
-    # What people keep something in stands again.
+    # A community that people keep something in is restored.
     for node in set(found.levels.parents.values()) & ended.keys():
         del ended[node]
     return dict(list(ended.items())[-most:])

@@ -51,7 +51,7 @@ class Merging:
     def merge(self, batch: NamespaceBatch, config: NamespaceConfig, may_merge: MayMerge | None) -> None:
         """Merge the clusters that have moved together; their states and numbers are noted in the batch.
 
-        `may_merge` is of the clusters as they stand.
+        `may_merge` is of the present clusters.
         """
         namespace = batch.namespace
         unmerged = self._unmerged.setdefault(namespace, set())

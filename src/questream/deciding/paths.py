@@ -79,7 +79,7 @@ class Paths:
     def __init__(self, snapshots: LevelSnapshots, rules: LevelRules | None = None) -> None:
         self._snapshots = snapshots
         self._rules = rules or LevelRules()
-        # By namespace: the levels that stand, and where clusters are that are new since. None: near to none.
+        # By namespace: the levels in force, and the places of clusters that are new since. None: near to none.
         self._placed: dict[str, tuple[StoredLevels, dict[int, Node | None]]] = {}
 
     def forget(self, namespace: str) -> None:
@@ -142,6 +142,6 @@ def _path(
     if parent is None:
         return None
     above = stored.levels.parents.get(parent, parent)
-    # A cluster may stand alone among intents and be in a topic: then it is its own intent.
+    # A cluster may be alone among intents and be in a topic: then it is its own intent.
     intent = parent if parent.level == 1 else leaf(cluster_id)
     return leaf(cluster_id), intent, above

@@ -20,7 +20,7 @@ SIMILARITY_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster.
+    """A question as the clusters see it: its position in Kafka, and its text should it found a cluster.
 
     `fresh`: when it was read, the ledger of its partition ended before it. `fingerprint` is its record's.
     """

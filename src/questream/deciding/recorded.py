@@ -44,7 +44,7 @@ class Recorded:
             else:
                 if not ledger.is_of(source.offset, arrival.fingerprint):
                     # The next reading of the ledger finds it, and forgets what is not of these records.
-                    raise RecoveryNeeded("the ledger of a partition is of other records than stand there now")
+                    raise RecoveryNeeded("the ledger of a partition is of other records than the present ones")
                 recorded = ledger.decisions.get(source.offset)
                 if recorded is None and arrival.fresh:
                     # Published by another, else its record would still be there: a second word on it would be another.

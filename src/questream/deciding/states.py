@@ -1,4 +1,4 @@
-"""The states that the cluster topic gets, from how clusters stand in the store and where the mirror has them."""
+"""The states that the cluster topic gets, from the rows in the store and the centroids of the mirror."""
 
 from __future__ import annotations
 

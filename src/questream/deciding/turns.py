@@ -59,7 +59,7 @@ class Turns:
         return self._stretches.get(namespace, 1)
 
     def ask(self, mirrors: Sequence[tuple[str, Mirror]]) -> Mapping[str, Turn | StoreError]:
-        """Stand in line in these namespaces, which stand as their mirrors do, in one round trip."""
+        """Wait in line in these namespaces, which are as their mirrors have them, in one round trip."""
         if not mirrors:
             return {}
         asked = {

@@ -35,7 +35,7 @@ _LOCAL_NORMALISERS = frozenset(
 )
 # Runs of spaces to one, as SentencePiece has it.
 _LOCAL_PATTERNS = frozenset({" {2,}", r"\s+", r" +"})
-# Pre-tokenizers that look at each character, and at what stands before it.
+# Pre-tokenizers that look at each character, and at the one before it.
 _LOCAL_SPLITTERS = frozenset({"Digits", "Punctuation"})
 # What ends a word at a space. The patterns are GPT-2's (ByteLevel's own), GPT-4's and Qwen's, each with its spaces
 # at the beginning of a word.
@@ -50,10 +50,10 @@ _WORD_PATTERNS = frozenset(
     }
 )
 
-# BERT's pre-tokenizer makes a word of each of these, or drops it, whatever stands beside it.
+# BERT's pre-tokenizer makes a word of each of these, or drops it, whatever is beside it.
 _BERT_SEPARATORS = " \t\n\r!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~\u3000\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 _IDEOGRAPHS = "\u4e00-\u9fff"
-# What may stand before a space that is cut at, in other tokenizers: letters, digits and the ends of sentences. Not a
+# Characters before a space that is cut at, in other tokenizers: letters, digits and the ends of sentences. Not a
 # space, which an added token that follows may take, nor a sign that a normaliser turns into a space or joins with one.
 _BEFORE_SPACE = (
     "0-9A-Za-z.,!?;:\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0388-\u03ff\u0400-\u0481\u048a-\u052f\u05d0-\u05ea"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 
-# Any at all: it shows where the special tokens stand.
+# Any at all: it shows where the special tokens are.
 _ANY_WORD = "a"
 
 
@@ -57,7 +57,7 @@ class Tokeniser:
         self._prompt = prompt
         self._max_unknown_share = max_unknown_share
         self._vocabulary = Vocabulary(tokenizer)
-        # What stands before and behind the text: the special tokens and the prompt.
+        # The tokens before and behind the text: the special tokens and the prompt.
         special = tokenizer.encode(_ANY_WORD).special_tokens_mask
         leading = special.index(0) if 0 in special else len(special)
         self._before = leading + len(tokenizer.encode(prompt, add_special_tokens=False).ids)

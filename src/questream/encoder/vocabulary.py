@@ -1,4 +1,4 @@
-"""Which words of a text a tokenizer knows: of the others the model sees only that something stood there."""
+"""Which words of a text a tokenizer knows: of the others the model sees only that something was there."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Centroids:
     def set_mean(self, vectors: Matrix, weights: Iterable[float] | None = None) -> None:
         """The stream's mean, of a sample of its questions (n, d), as if of `learning_questions` of them at most.
 
-        With `weights` each vector stands for so many questions.
+        With `weights` each vector represents so many questions.
         """
         stands_for = np.ones(len(vectors)) if weights is None else np.array(list(weights), np.float64)
         total = float(stands_for.sum())

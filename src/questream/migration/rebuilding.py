@@ -101,7 +101,7 @@ class Rebuilding:
     def complete(self, live: Sequence[ClusterState]) -> list[int]:
         """Embed those of the live clusters that are not yet, and return the ids of those whose texts are nowhere.
 
-        What was decided and not published yet stands in the cluster's state; else the text that the store keeps is
+        What was decided and not published yet is in the cluster's state; else the text that the store keeps is
         taken.
         """
         missing = [state for state in live if state.cluster_id not in self.centroids]
@@ -123,7 +123,7 @@ class Rebuilding:
             self.centroids.learn(state.cluster_id, vector)
             self._completed.add(state.cluster_id)
         if vectors and not self.centroids.mirror.mean_questions:
-            # One text stands for all questions of its cluster.
+            # One text represents all questions of its cluster.
             self.centroids.set_mean(np.stack([vector for _, vector in vectors]), [s.size for s, _ in vectors])
         return [state.cluster_id for state in live if state.cluster_id not in self.centroids]
 

@@ -22,9 +22,9 @@ _NAMING_KINDS = frozenset((Kind.WORD, Kind.NUMBER, Kind.CODE))
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word or a few, as they stand in a text; `item` is its hash among those that clusters keep (`second_look`).
+    """A word or a few of a text; `item` is its hash among those that clusters keep (`second_look`).
 
-    A `vague` one may stand in nearly any question.
+    A `vague` one may be in nearly any question.
     """
 
     shown: str
@@ -83,6 +83,6 @@ def _term(token: str, entry: Entry, words: Lexicon, is_first: bool) -> Term | No
 
 @cache
 def vague_words(language: str) -> frozenset[str]:
-    """Words of content of a language (en, de, fr or es) that may stand in nearly any question, in lower case."""
+    """Words of content of a language (en, de, fr or es) that may be in nearly any question, in lower case."""
     listed = tomllib.loads((files("questream.naming") / "vague.toml").read_text("utf-8"))
     return frozenset(listed[language].split())

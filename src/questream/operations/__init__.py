@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from questream.operations.asking import Answer, Candidate, ask, ask_mirror
 from questream.operations.binding import KnownQuestion
 from questream.operations.decisions import By, Decisions, history, merge_clusters
 from questream.operations.live import live_cluster
+from questream.operations.lookup import Answer, Candidate, ask, ask_mirror
 from questream.operations.merging import keep_namings
 
 __all__ = [

@@ -16,7 +16,7 @@ Change = Callable[[Ruling], Ruling]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownQuestion:
-    """A question in a cluster: its unit vector (d,), where it stands in Kafka, and its text where texts are kept.
+    """A question in a cluster: its unit vector (d,), its position in Kafka, and its text where texts are kept.
 
     `question_id` and `key` are those of its decision. `would_join` has the clusters that would take it now, the best
     first, as far as that was looked for. Where none takes it that is turned away, it opens one of its own with the

@@ -1,6 +1,6 @@
 """Operations on intents and topics: their nodes stay in them, and communities are found around these.
 
-A decision stands in the rulings of the clusters that it is on: what keeps these keeps it, and it binds their merges.
+A decision is kept in the rulings of the clusters that it is on: what keeps these keeps it, and it binds their merges.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class OnLevels:
 
 
 class Communities:
-    """The intents and topics of a namespace as they stand, with the clusters that are new since they were found.
+    """The present intents and topics of a namespace, with the clusters that are new since they were found.
 
     What each function proposes is of the levels that were read. They raise ValueError for what is no id, KeyError for a
     cluster that is not there, OperationRefused where there is no such intent or topic, where what people decided
-    stands against it, and where more than 1,000 clusters would be ruled.
+    forbids it, and where more than 1,000 clusters would be ruled.
     """
 
     def __init__(self, store: Store, namespace: str) -> None:
@@ -215,7 +215,7 @@ class Communities:
         node = leaf(state.cluster_id)
         intent = self._parents[node]
         if intent.level == _TOPIC:
-            # It stands alone among intents: it is one of its own from now on.
+            # It is alone among intents: it is one of its own from now on.
             alone = self._opened(1)
             self._put(alone, intent)
             intent = alone
@@ -256,11 +256,11 @@ class Communities:
                 "decide of the intents of a topic one by one, or move some of its clusters first",
             )
         before = {state.cluster_id: state.ruling for found in states for state in found if state.cluster_id in after}
-        stood = self._stored.levels.parents
+        former = self._stored.levels.parents
         places = {
-            str(node): (text_of(stood.get(node)), text_of(self._parents.get(node)))
+            str(node): (text_of(former.get(node)), text_of(self._parents.get(node)))
             for node in self._touched
-            if stood.get(node) != self._parents.get(node)
+            if former.get(node) != self._parents.get(node)
         }
         names = {str(node): self._stored.naming_of(node) for node in named}
         renamed = {str(node): naming or names[str(node)] for node, naming in named.items()}

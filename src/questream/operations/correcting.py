@@ -41,7 +41,7 @@ def moved(
     live: Mapping[int, int],
     target_of: Callable[[KnownQuestion], int | None],
 ) -> tuple[Correction, ...]:
-    """The questions belong to their targets, None for no cluster: those that stand in Kafka and are elsewhere so far.
+    """The questions belong to their targets, None for no cluster: those in Kafka that are elsewhere so far.
 
     `live` says what the clusters of the questions are today.
     """

@@ -1,8 +1,8 @@
 """Operations on clusters: each function commits one operation, or shows its changes with `preview`.
 
-Ids that were merged away stand for what they were merged into. All raise KeyError with an id that is not there,
+Ids that were merged away are aliases of what they were merged into. All raise KeyError with an id that is not there,
 RecoveryNeeded where a worker has to look first whether the store has lost anything, OperationRefused where people's
-decisions stand against it, and Contended where the clusters never stood still.
+decisions forbid it, and Contended where the clusters kept changing.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from questream.operations.correcting import Latest, corrected, latest, moved, un
 from questream.operations.levels import keeping, kept_again, named, undone_levels
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
-from questream.operations.parting import parting
 from questream.operations.requests import Propose, fingerprint, request
 from questream.operations.splitting import cluster_of, opened_by, part_of
 from questream.operations.undoing import require_in_force, undoing
+from questream.operations.unmerging import unmerging
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
 
 _ATTEMPTS = 20
 _MOST_CLUSTERS = 1000
 _MOST_ALIASES = 10_000
 _MOST_SEPARATIONS = 1000
-# What a request would change as the clusters stand.
+# The changes of a request in the present clusters.
 Look = Callable[[], ProposedOperation]
 _LONGEST = {"actor": 200, "reason": 2000, "id": 200}
 
@@ -97,12 +97,12 @@ class Decisions:
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
-            told: dict[int, tuple[str | None, str | None]] = {}
+            given: dict[int, tuple[str | None, str | None]] = {}
             before: dict[int, Ruling] = {}
             after: dict[int, Ruling] = {}
             for cluster_id, naming in namings.items():
                 state = self._live_state(cluster_id)
-                if told.setdefault(state.cluster_id, naming) != naming:
+                if given.setdefault(state.cluster_id, naming) != naming:
                     raise OperationRefused(
                         f"{format_cluster_id(cluster_id)} and another are {format_cluster_id(state.cluster_id)} by now,"
                         " and are named differently",
@@ -190,13 +190,13 @@ class Decisions:
     def represent(
         self, cluster_id: int, text: str, place: tuple[str, int, int] | None = None, of: int | None = None
     ) -> Look:
-        """This question stands for the cluster, in place of the one that opened it, and for what the cluster becomes.
+        """This question represents the cluster, in place of the one that opened it, and what the cluster becomes.
 
-        `place` is where it stands in Kafka, `of` the cluster that it was decided to be in. Raises OperationRefused
+        `place` is its position in Kafka, `of` the cluster that it was decided to be in. Raises OperationRefused
         where that is another one by now, or where the text is empty.
         """
         if not text.strip():
-            raise OperationRefused("the text that shall stand for the cluster is empty", "give one that has words")
+            raise OperationRefused("the text that shall represent the cluster is empty", "give one that has words")
         id_, (name,) = self._new_id(), new_names(1)
         chosen = ChosenQuestion(name, text[:REPRESENTATIVE_CHARACTERS], place)
 
@@ -361,7 +361,7 @@ class Decisions:
 
     @request
     def undo(self, number: int, joined: Sequence[KnownQuestion] = ()) -> Look:
-        """Take an operation back, where what it decided still stands; a merge as `unmerge` does.
+        """Undo an operation whose result is still in force; a merge as `unmerge` does.
 
         Clusters that it opened and that no question joined are retired; others stay, without what it decided of them.
         """
@@ -382,7 +382,7 @@ class Decisions:
             if undone.kind == "forget":
                 raise OperationRefused(
                     f"operation {number} erased texts, which nothing brings back",
-                    "`questream clusters represent` chooses a text that stands for the cluster",
+                    "`questream clusters represent` chooses a text that represents the cluster",
                 )
             again = self._merged_again(id_, undone, joined)
             if again is not None:
@@ -406,7 +406,7 @@ class Decisions:
 
     @request
     def unmerge(self, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Look:
-        """A cluster that was merged away, by whom ever, stands by itself again, as `operations/parting.py` says.
+        """A cluster that was merged away, by whom ever, is live again, as `operations/unmerging.py` says.
 
         Of the questions that `joined` what it had become, those that are nearer to it go with it.
         """
@@ -416,14 +416,14 @@ class Decisions:
             kept = self._store.operations(self._namespace, OPERATIONS_KEPT)
             merged = next((one for one in kept if one.survivor and cluster_id in one.after and not one.undone_by), None)
             undoes = merged.number if merged is not None and merged.survivor != cluster_id else None
-            return replace(self._parting(id_, "unmerge", cluster_id, joined), undoes=undoes)
+            return replace(self._unmerging(id_, "unmerge", cluster_id, joined), undoes=undoes)
 
         return propose
 
     def _merged_again(self, id_: str, undone: Operation, joined: Sequence[KnownQuestion]) -> ProposedOperation | None:
         """The undo of a merge, or of an undo of one; None for that of another operation."""
         if undone.survivor is not None:
-            return self._parting(id_, "undo", next(one for one in undone.after if one != undone.survivor), joined)
+            return self._unmerging(id_, "undo", next(one for one in undone.after if one != undone.survivor), joined)
         if undone.parted is None:
             return None
         one, other = undone.after
@@ -433,10 +433,10 @@ class Decisions:
         merged, before, after = merge.proposed()
         return ProposedOperation(id_, "undo", self._by.actor, self._by.reason, before, after, merge=merged)
 
-    def _parting(
+    def _unmerging(
         self, id_: str, kind: OperationKind, cluster_id: int, joined: Sequence[KnownQuestion]
     ) -> ProposedOperation:
-        part, before, after, moved_along = parting(self._store, self._namespace, cluster_id, joined)
+        part, before, after, moved_along = unmerging(self._store, self._namespace, cluster_id, joined)
         proposed = ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after, part=part)
         levels = kept_again(self._store.levels(self._namespace), cluster_id, after[cluster_id])
         return replace(proposed, corrections=moved_along, levels=levels)

@@ -75,12 +75,12 @@ def kept_again(stored: StoredLevels, cluster_id: int, ruling: Ruling) -> Propose
 
 def keeping(proposed: ProposedLevels, rulings: Mapping[int, Ruling]) -> ProposedLevels:
     """The change, with each of these clusters where its ruling keeps it."""
-    stood, parents = proposed.stored.levels.parents, proposed.changed(0).levels.parents
+    former, parents = proposed.stored.levels.parents, proposed.changed(0).levels.parents
     places = dict(proposed.change.places)
     for cluster_id, ruling in rulings.items():
         for below, above in pairwise([leaf(cluster_id), *map(parse_node, ruling.kept_in)]):
             if parents.get(below) != above:
-                places[str(below)] = text_of(stood.get(below)), str(above)
+                places[str(below)] = text_of(former.get(below)), str(above)
     return replace(proposed, change=replace(proposed.change, places=places))
 
 

@@ -120,7 +120,7 @@ def _typical_place(state: ClusterState) -> Place | None:
 
 
 def merge_of(survivor: ClusterState, loser: ClusterState) -> Merge:
-    """The merge of two live clusters as they stand."""
+    """The merge of two live clusters."""
     assert survivor.vector_sum is not None and loser.vector_sum is not None  # noqa: S101, PT018 - both live
     return Merge(
         survivor.cluster_id,

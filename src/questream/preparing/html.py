@@ -11,7 +11,7 @@ _BLOCKS = (
     "address,article,aside,blockquote,br,center,dd,div,dl,dt,figure,footer,form,h1,h2,h3,h4,h5,h6,header,hr,li,main,"
     "nav,ol,p,pre,section,table,tr,ul"
 )
-# Stands at the edges of blocks while the white space between is made even; no text that is decoded has it.
+# Marks the edges of blocks while the white space between is made even; no text that is decoded has it.
 _EDGE = "\x1e"
 _UNSEEN = ("head", "style", "script", "title", "noscript", "template", "svg", "object", "iframe", "select", "button")
 # How the mail programs mark what a reply quotes, and a signature.

@@ -1,6 +1,6 @@
 """The question in a mail or a ticket: without quoted mail, headers, greeting, closing, signature and legal notices.
 
-Line by line: what a line may be by itself stands in `line`, where it stands in the mail decides.
+Line by line: `line` has the kinds that a line may be by itself, its place in the mail decides.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _body(text: str) -> str:
     if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
     if kept[0] is not framed[0] and all(line.name for line in kept):
-        # Only thanks or a number stood above it: by a name alone it would be near to all else of that name.
+        # Only thanks or a number was above it: by a name alone it would be near to all else of that name.
         said = framed
     else:
         # A name below what thanks for an answer hid it.
@@ -89,7 +89,7 @@ def _written(lines: list[Line]) -> list[Line]:
 
 
 def _readable(lines: list[Line]) -> list[Line]:
-    """Without pictures and attachments that stand in the text as Base64."""
+    """Without pictures and attachments inside the text as Base64."""
     if not any(line.encoded for line in lines):
         return lines
     kept: list[Line] = []
@@ -289,7 +289,7 @@ def _without_aside_sentences(lines: list[Line]) -> list[Line]:
 def _is_announced(number: Line, before: list[str], above: list[Line]) -> bool:
     """True if it is a number of a list that is asked about, such as "Please cancel these:".
 
-    That stands `before` it in its line, or in the line above the list.
+    That is `before` it in its line, or in the line above the list.
     """
     if not number.reference:
         return False

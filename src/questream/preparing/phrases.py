@@ -35,7 +35,7 @@ class Beginnings:
 
 
 class Sayings:
-    """Phrases that may stand anywhere among words."""
+    """Phrases that may be anywhere among words."""
 
     def __init__(self, those: Iterable[str]) -> None:
         self._those = Beginnings(those)

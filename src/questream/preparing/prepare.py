@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from questream.preparing.asking import ask_first
 from questream.preparing.hook import load_hook
 from questream.preparing.mail import said_in
+from questream.preparing.questions import ask_first
 
 if TYPE_CHECKING:
     from questream.settings import InputSettings

@@ -136,7 +136,7 @@ class QuestionDecoder:
         return self._of_array(inner, inner.content) if type(inner.content) is list else inner
 
     def _find_text(self, document: Any) -> tuple[str, list[Any]]:
-        """The text, and the documents that id and namespace may stand in: that of the text, then those around it."""
+        """The text, and the documents that may have id and namespace: that of the text, then those around it."""
         levels = [document]
         if self._input.envelope == "auto" and type(document) is dict:
             levels = opened(document, self._input)

@@ -47,7 +47,7 @@ class QuestionEncoder:
         fields: Mapping[str, object] | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> QuestionRecord:
-        """The record of a question; `fields` stand in its value, except where a field of `input.*` has its place.
+        """The record of a question; `fields` are in its value, except where a field of `input.*` has its place.
 
         Raises SettingsError if there is a namespace or there are fields, and the settings leave no place for them.
         """

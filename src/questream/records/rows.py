@@ -33,7 +33,7 @@ _DELIMITERS = ",;\t|"
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 _ARRAY = re.compile(r'\[\s*($|[{"\]])')
-# Stands for bytes that cannot be decoded; no encoding yields it, so the line of a mistake can be named.
+# Replaces bytes that cannot be decoded; no encoding yields it, so the line of a mistake can be named.
 _BROKEN = "\udc80"
 _HANDLER = "questream-broken"
 codecs.register_error(_HANDLER, lambda error: (_BROKEN, error.end))  # type: ignore[attr-defined]  # decoding alone
@@ -220,7 +220,7 @@ def _read_array(text: _Text) -> Iterator[tuple[int, Row]]:
         if not is_over and not array.skip(","):
             raise at_line(text.path, array.number, "not JSON: a comma or the array's end is missing")
     if not array.is_at_end:
-        raise at_line(text.path, array.number, "not JSON: more stands behind the array's end")
+        raise at_line(text.path, array.number, "not JSON: the array's end is not the end of the file")
 
 
 class _Array:

@@ -343,7 +343,7 @@ def _split_key(key: bytes) -> tuple[str, int]:
 
 
 def chosen_document(chosen: ChosenQuestion | None) -> dict[str, object] | None:
-    """The question that people chose to stand for a cluster in JSON, without its text; `read_chosen` is the inverse."""
+    """The representative that people chose, in JSON without its text; `read_chosen` is the inverse."""
     return None if chosen is None else {"name": chosen.name, "place": _place_document(chosen.place)}
 
 

@@ -44,7 +44,7 @@ class RecoveryLease:
                 self._store.lease_recovery(namespace, token, self._holder, 0)
 
     def require(self) -> None:
-        """Raises RecoveryNeeded where another has taken over, as after this process stood still for too long."""
+        """Raises RecoveryNeeded where another has taken over, as after this process was stopped for too long."""
         if self._lost.is_set():
             raise RecoveryNeeded("another worker continues the recovery")
 

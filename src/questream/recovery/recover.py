@@ -1,7 +1,7 @@
 """Recover namespaces: restore what the store has lost of what was published, then let decisions go on.
 
 A store loses its last writes when Redis is restarted without its whole append-only file, when a replica takes over that
-lagged, or when it is emptied. What is left of a namespace is what stood there at some earlier moment. Four rules make
+lagged, or when it is emptied. What is left of a namespace is its state of some earlier moment. Four rules make
 that whole again:
 
 1. A published decision changed a cluster's state, which was published in the same transaction. So the store lost

@@ -123,7 +123,7 @@ def _compare(
         "stop the workers, set the store aside, and run: questream restore",
     )
     yield from differs(
-        "every merged id stands for a cluster",
+        "every merged id leads to a cluster",
         [i for i, state in states.items() if not _ends_well(state, states, held)],
         "merged ids lead nowhere",
         "questream restore",

@@ -19,9 +19,9 @@ from questream.domain import ClusterState, Matrix, NamespaceRules, NamespaceStat
 from questream.encoder import CrossEncoderJudge, Encoder, load_encoder, load_judge
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
-from questream.operations.asking import with_next_best
 from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, plan_import
+from questream.operations.lookup import with_next_best
 from questream.operations.suggesting import Suggestion, find_suggestions, largest_first, ruled_clusters
 from questream.server.catalogue import Nearness
 from questream.server.failures import read_failure, without_traceback
@@ -30,15 +30,15 @@ from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
 from questream.settings import Settings
 from questream.store.protocol import ProposedOperation, Store
-from questream.tools.asking import question_of
 from questream.tools.importing import embedded
 from questream.tools.intent_files import GivenIntent
-from questream.tools.parting import Joined, joined_questions
+from questream.tools.lookup import question_of
 from questream.tools.previewing import OperationEffect, effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
 from questream.tools.splitting import MixedCluster, find_mixed_clusters, kept_nearer, proposed_part
 from questream.tools.suggestions import rules_built_with, rules_in_use
+from questream.tools.unmerging import Joined, joined_questions
 
 logger = logging.getLogger(__name__)
 

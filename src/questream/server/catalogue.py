@@ -134,7 +134,7 @@ class Catalogue:
             return int(self._columns[Sort.SIZE][: len(self._states)].sum())
 
     def put(self, states: Iterable[ClusterState]) -> None:
-        """These clusters stand so now, or stood so lately."""
+        """These are the clusters' states, or were lately."""
         for state in states:
             with self._guard:
                 if state.event == "retired" or state.merged_into is not None:
@@ -235,14 +235,14 @@ class Catalogue:
             return [i for i in range(max(1, up_to - most), up_to) if i not in self._row_of]
 
     def with_merged(self, cluster_ids: Iterable[int]) -> list[int]:
-        """These ids, and those that stand for them by now, a hundred of each at most."""
+        """These ids, and their aliases by now, a hundred of each at most."""
         found = list(cluster_ids)
         with self._guard:
             merged = [one for one in found if one in self._merged]
         return found + [number for one in merged for number in self.merged_into(one)]
 
     def merged_into(self, cluster_id: int) -> list[int]:
-        """The ids that stand for this cluster by now, oldest first; a hundred at most."""
+        """The aliases of this cluster, oldest first; a hundred at most."""
         with self._guard:
             found: set[int] = set()
             left = [cluster_id]

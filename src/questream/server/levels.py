@@ -75,7 +75,7 @@ class CurrentLevels:
         return Communities(kept.stored, clusters, kept.places.with_new(placed, kept.stored.levels))
 
     def stored(self, namespace: str) -> StoredLevels:
-        """The levels as they stand in the store; of version 0 before a worker has found any."""
+        """The levels in the store; of version 0 before a worker has found any."""
         return self._current(namespace).stored
 
     def within(self, namespace: str, cluster_id: int) -> Within | None:

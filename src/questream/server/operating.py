@@ -65,7 +65,7 @@ class Operating:
         return Outcome(before, _ruled(state, proposed), corrections=proposed.corrections)
 
     def apply(self, namespace: str, by: By, ask: Ask) -> Outcome:
-        """As `rule`, with how the clusters stood and stand; an id that is said again answers what it did, also where
+        """As `rule`, with the clusters before and after it; an id that is said again answers what it did, also where
         the store has let its operation go by now.
         """
         decisions = Decisions(self._store, namespace, by)
@@ -134,9 +134,9 @@ class Operating:
         after = lineage(self._store, namespace, done.parted or first)[-1]
         if done.survivor is None:
             return Outcome(before, after, number=done.number, corrections=done.corrections)
-        # Of an id that was said before another process began, how they stood is not known any more.
-        stood = {one.cluster_id: one for one in (*self._store.states(namespace, list(done.after)), *before)}
-        survivor, loser = (stood[cluster_id] for cluster_id in done.after)
+        # Of an id that was said before another process began, their state then is not known any more.
+        known = {one.cluster_id: one for one in (*self._store.states(namespace, list(done.after)), *before)}
+        survivor, loser = (known[cluster_id] for cluster_id in done.after)
         return Outcome((survivor, loser), after, _drops(survivor, loser), done.number)
 
     def _recalled(self, namespace: str, done: Outcome) -> Outcome:

@@ -179,7 +179,7 @@ class Volumes:
         return int(min(DAYS, max(0, begins - max([one or 0 for one in known_from], default=0)) // _DAY_MS))
 
     def _pass_time(self, slot: int) -> None:
-        """Empty the slots that begin now; those of two weeks ago stood there."""
+        """Empty the slots that begin now; those of two weeks ago were there."""
         if slot <= self._newest:
             return
         passed = min(slot - self._newest, _SLOTS)

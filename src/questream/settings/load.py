@@ -189,7 +189,7 @@ def _choose_secrets(merged: Mapping[str, Any], source: _Source, known: Mapping[s
 
 
 def _read_secret_files(merged: dict[str, Any], known: Mapping[str, Setting]) -> None:
-    """Put what a `*_file` key leads to in the place of the secret that it stands for."""
+    """Read each secret that a `*_file` key names from its file."""
     for setting in known.values():
         group = merged.get(setting.group)
         if not setting.is_secret or not isinstance(group, dict):

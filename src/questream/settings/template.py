@@ -16,12 +16,12 @@ Settings of questream, each with its default. Flags go before environment variab
 
 Every key has an environment variable, QUESTREAM_ with two underscores between group and key:
 kafka.group_id is QUESTREAM_KAFKA__GROUP_ID; and a flag, --set kafka.group_id=NAME or --kafka.group_id=NAME.
-A key that stands in a comment is unset. `questream config` prints what holds in the end."""
+A key in a comment is unset. `questream config` prints what holds in the end."""
 _WIDTH = 118
 
 
 def render_template() -> str:
-    """The text of a TOML file that sets every key to its default; unset keys stand in comments."""
+    """The text of a TOML file that sets every key to its default; unset keys are comments."""
     return "\n".join(_lines()) + "\n"
 
 

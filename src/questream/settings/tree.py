@@ -35,7 +35,7 @@ NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DEFAULT_PREFIX = "questream"
 # Kafka's own rule for names of topics, and a sane one for what becomes part of them.
 TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
-# Hosts alone are Kafka's to complete; an IPv6 address may stand without brackets where it has no port.
+# Hosts alone are Kafka's to complete; an IPv6 address may be without brackets where it has no port.
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@,\[\]]+)(:[0-9]{1,5})?")
 HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 
@@ -478,7 +478,7 @@ class ClusterSettings(Group):
 
     @property
     def effective_threshold(self) -> float:
-        """The least similarity to join a cluster: `threshold`, or what `granularity` stands for."""
+        """The least similarity to join a cluster: `threshold`, or that of `granularity`."""
         return GRANULARITY_THRESHOLDS[self.granularity] if self.threshold is None else self.threshold
 
     @property

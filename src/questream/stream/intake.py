@@ -31,9 +31,9 @@ _HELD_SECONDS = 0.5
 class Intake:
     """Feeds the backlog from one consumer. All but `acknowledge` and `published` belongs to the thread of `step`.
 
-    `stall_seconds` is how long a partition with lag may stand still, and how long the broker may take to answer what is
-    committed, before the consumer is given up. A partition waits at a record of a namespace that somebody holds, for no
-    offset may be committed past it; the other partitions go on.
+    `stall_seconds` is how long a partition with lag may make no progress, and how long the broker may take to name the
+    committed offsets, before the consumer is given up. A partition waits at a record of a namespace that somebody
+    holds, for no offset may be committed past it; the other partitions go on.
     """
 
     def __init__(
@@ -318,7 +318,7 @@ class _Assignment:
 
 
 class _ProgressWatch:
-    """Knows for how long each partition has stood still although there is something to fetch."""
+    """Knows for how long each partition has made no progress although there is something to fetch."""
 
     def __init__(self, stall_seconds: float) -> None:
         self._stall_seconds = stall_seconds

@@ -1,7 +1,7 @@
 """Levels on their way to the cluster topic: each version that a run wrote is published whole, by one transaction.
 
 The records of a version are in the log before the store is asked if that version is still current. A later one is read
-and sent after it was written: so versions stand in the topic in their order, however many workers publish them.
+and sent after it was written: so versions are in the topic in their order, however many workers publish them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LevelRelay:
         self._held_until = -_LOOK_AGAIN_SECONDS
 
     def claim(self, namespace: str) -> ClaimedLevels | None:
-        """The levels of a namespace as they stand; None where none is to be published by this worker now."""
+        """The present levels of a namespace; None where none is to be published by this worker now."""
         if self._clock() < self._held_until:
             return None
         store_epoch = self._retry.call(self._store.store_epoch, namespace)
@@ -62,7 +62,7 @@ class LevelRelay:
         return ClaimedLevels(namespace, store_epoch, levels.version, encode_levels(namespace, levels))
 
     def require(self, claimed: ClaimedLevels) -> None:
-        """Raises RecoveryNeeded unless the levels still stand as they were claimed. Their records are in the log."""
+        """Raises RecoveryNeeded unless the levels still are as they were claimed. Their records are in the log."""
         mark = self._store.levels_marks([claimed.namespace]).get(claimed.namespace)
         if mark is None or mark.version != claimed.version:
             raise RecoveryNeeded("the levels of this namespace were replaced while they were published")

@@ -16,9 +16,9 @@ from questream.domain import ClusterState, NamespaceState
 from questream.errors import NamespaceRefused, RecoveryNeeded, StoreUnavailable
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.store.protocol import Confirmation, OutboxPosition, Store, Unconfirmed
-from questream.stream.partings import Partings
 from questream.stream.question import Answered, Decided
 from questream.stream.retry import Retry
+from questream.stream.unmerges import Unmerges
 
 RELAYED_AT_ONCE = 256
 
@@ -30,7 +30,7 @@ Headers = Callable[[str, str], Sequence[tuple[str, bytes | None]]]
 class RelayBatch:
     """Records of one namespace for the cluster topic, which rest on one store epoch of it.
 
-    `revisions` are those of the records, by cluster id; 0 is the namespace itself. `position` is where the outbox stood
+    `revisions` are those of the records, by cluster id; 0 is the namespace itself. `position` is that of the outbox
     before they were made. `headers` are those of all its records.
     """
 
@@ -63,9 +63,9 @@ class OutboxRelay:
         self._topic = topic
         self._headers = headers
         self._on_refused = on_refused
-        self._partings = Partings(store, retry)
+        self._unmerges = Unmerges(store, retry)
         self._unconfirmed: list[Confirmation] = []
-        # Where outboxes stood when a publication was last verified: before the records of any later one are sent.
+        # The positions of outboxes when a publication was last verified: before the records of any later one are sent.
         self._verified_at: dict[str, OutboxPosition] = {}
 
     def of_batch(self, items: Sequence[Answered], decided: Sequence[NamespaceDecisions]) -> list[RelayBatch]:
@@ -118,7 +118,7 @@ class OutboxRelay:
     def confirm(self, relay_batches: Sequence[RelayBatch], committed: Mapping[tuple[str, int], int]) -> None:
         """These are published, and questions committed below these offsets: kept for the next confirmation."""
         for relay_batch in relay_batches:
-            self._partings.published(relay_batch.namespace, relay_batch.revisions)
+            self._unmerges.published(relay_batch.namespace, relay_batch.revisions)
         self._unconfirmed += [
             Confirmation(relay_batch.namespace, relay_batch.revisions, dict(committed), relay_batch.position)
             for relay_batch in relay_batches
@@ -180,7 +180,7 @@ class OutboxRelay:
             relay_batch.records.append(Outgoing(self._topic, *encode_cluster_state(state), relay_batch.headers))
             relay_batch.revisions[state.cluster_id] = state.revision
         beside = dict.fromkeys(state.merged_into for state in states if state.merged_into is not None)
-        others = self._partings.other_parts(relay_batch.namespace, relay_batch.store_epoch, states)
+        others = self._unmerges.other_parts(relay_batch.namespace, relay_batch.store_epoch, states)
         return [cluster_id for cluster_id in (*beside, *others) if cluster_id not in relay_batch.revisions]
 
     def _add_namespace(self, relay_batch: RelayBatch, whole: NamespaceState) -> None:

@@ -141,7 +141,7 @@ class Positions:
             self._done.update(moved)
 
     def commit(self, offsets: Offsets) -> bool:
-        """Commit, unless the group has rebalanced: the next owner begins where it stood."""
+        """Commit, unless the group has rebalanced: the next owner begins at its offsets."""
         try:
             self._consumer.commit(offsets, self._answer_seconds)
         except Superseded:

@@ -102,7 +102,7 @@ class Recall:
         return known
 
     def _without_others(self, namespace: str, record: Record, ledger: Ledger) -> Ledger:
-        """The partition's ledger, from which what is recorded of other records than those that stand there now is gone.
+        """The partition's ledger, without what is recorded of other records than the present ones.
 
         A log that was truncated or restored gives its offsets again.
         """
@@ -114,7 +114,7 @@ class Recall:
         elif source.offset > ledger.head or not self._head_is_another(at, source, ledger):
             return ledger
         logger.warning(
-            "other records stand where decisions were made: from here on they are new questions",
+            "other records are where decisions were made: from here on they are new questions",
             extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
         )
         self._metrics.ledgers_begun_anew.labels("other_records").inc()

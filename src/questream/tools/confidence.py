@@ -9,12 +9,12 @@ from typing import Any
 from questream.clustering.confidence import Confidence, model_mark
 from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
-from questream.operations.asking import require_namespace, require_same_model
 from questream.operations.confidence import Answer, Reliability, fit, of_operators, of_pairs, reliability_of
+from questream.operations.lookup import require_namespace, require_same_model
 from questream.records.files import FileTexts, read_pairs
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore
-from questream.tools.asking import encoder_of
+from questream.tools.lookup import encoder_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from questream.deciding.namespaces import Namespaces
 from questream.domain import Operation, format_cluster_id
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
-from questream.operations.asking import require_same_model
 from questream.operations.intents import ImportPlan, KnownIntent, PlannedIntent, plan_import
+from questream.operations.lookup import require_same_model
 from questream.records.rows import at_line
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
@@ -25,8 +25,8 @@ from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.store.redis.store import RedisStore, open_store
 from questream.store.reference.store import MemoryStore
-from questream.tools.asking import encoder_of, question_of
 from questream.tools.intent_files import GivenIntent, read_intents
+from questream.tools.lookup import encoder_of, question_of
 from questream.tools.questions import Encodes
 
 

@@ -68,7 +68,7 @@ def read_intents(path: Path) -> list[GivenIntent]:
 
 
 def write_jsonl(file: _TextFile, intents: Sequence[ExportedIntent]) -> None:
-    """An object a line, as `read_intents` reads it; thresholds stand there where any intent has one."""
+    """An object a line, as `read_intents` reads it; thresholds are there where any intent has one."""
     has_thresholds = _have_thresholds(intents)
     for one in intents:
         threshold = {"threshold": one.threshold} if has_thresholds else {}

@@ -1,4 +1,4 @@
-"""The intents of a namespace: as a worker found them last, else groups of the clusters that stand in the store now."""
+"""The intents of a namespace: as a worker found them last, else groups of the clusters in the store now."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Members:
             return _with_questions(topics, best.values())
 
     def all(self, cluster_id: int, search: str = "") -> Iterator[Member]:
-        """All members with `search` in their text, as they stand in the output topic."""
+        """All members with `search` in their text, in the order of the output topic."""
         seen: set[Place] = set()
         with DecidedTopics(self._settings, self._namespace, self._newest) as topics:
             for members in self._walk(topics, cluster_id, search):

@@ -18,7 +18,7 @@ from questream.encoder.files import locate_model
 from questream.errors import QuestreamError
 from questream.migration.moving import Moved, move
 from questream.migration.rebuilding import Rebuilding, Verdict
-from questream.operations.asking import require_namespace
+from questream.operations.lookup import require_namespace
 from questream.settings import ModelSettings, Settings
 from questream.store.redis.store import open_store
 

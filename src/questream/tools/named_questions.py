@@ -11,11 +11,11 @@ from questream.deciding.config import rules_of
 from questream.domain import EXEMPLARS_KEPT
 from questream.encoder import Encoder
 from questream.operations import Decisions, KnownQuestion
-from questream.operations.asking import with_next_best
+from questream.operations.lookup import with_next_best
 from questream.operations.requests import Propose, fingerprint
 from questream.settings import Settings
 from questream.store.protocol import Store
-from questream.tools.asking import encoder_in
+from questream.tools.lookup import encoder_in
 from questream.tools.questions import given_questions, known_questions
 from questream.tools.splitting import kept_nearer, proposed_part
 

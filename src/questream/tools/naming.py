@@ -17,7 +17,7 @@ _MOST_READ = 20_000
 
 
 def read_vocabulary(store: Store, namespace: str) -> Vocabulary:
-    """In how many of the namespace's clusters words stand, of 20,000 at most."""
+    """The number of the namespace's clusters that have each word, of 20,000 at most."""
     vocabulary = Vocabulary()
     deque(vocabulary.counting(islice(store.summaries(namespace), _MOST_READ)), maxlen=0)
     return vocabulary

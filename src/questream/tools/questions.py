@@ -18,8 +18,8 @@ from questream.operations.binding import KnownQuestion
 from questream.records import open_decoder, read_decision
 from questream.settings import Settings
 from questream.store.protocol import Store
-from questream.tools.asking import question_of
 from questream.tools.following import open_texts
+from questream.tools.lookup import question_of
 
 # The newest decisions of each partition that an id is looked for in.
 LOOKED_AT = 200_000
@@ -67,7 +67,7 @@ def known_questions(
 
 
 def chosen_question(settings: Settings, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
-    """A question that is to stand for a cluster, by its id, else by its text.
+    """A question that is to represent a cluster, by its id, else by its text.
 
     Raises QuestreamError where neither or both are given, where no texts are kept, and what `known_questions` raises.
     """

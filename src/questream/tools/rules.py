@@ -15,7 +15,7 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, RulesChange, format_cluster_id
 from questream.errors import QuestreamError
-from questream.operations.asking import require_namespace
+from questream.operations.lookup import require_namespace
 from questream.settings import Settings
 from questream.settings.tree import ClusterSettings, LevelSettings, RoutingSettings
 from questream.store.redis.store import RedisStore

@@ -10,12 +10,12 @@ from typing import Any, get_args
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.domain import ClusterState, Dismissible, NamespaceState, format_cluster_id
 from questream.errors import QuestreamError
-from questream.operations.asking import require_namespace
+from questream.operations.lookup import require_namespace
 from questream.operations.suggesting import Suggestion, find_suggestions, find_unnamed, pairs_compared
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import settings_of
-from questream.tools.asking import encoder_in
+from questream.tools.lookup import encoder_in
 from questream.tools.splitting import MixedCluster, find_mixed_clusters
 
 # About a minute of a processor.

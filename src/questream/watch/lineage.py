@@ -62,7 +62,7 @@ def read_display_state(message: Message) -> tuple[str, str, DisplayState] | None
 class Lineage:
     """Reads the partitions of the cluster topic that a consumer is assigned, which is its own from then on.
 
-    States below the offsets `seen` are learnt. Memory: how each of the last million clusters stood, labels as numbers,
+    States below the offsets `seen` are learnt. Memory: the states of the last million clusters, labels as numbers,
     label and route of the last 100,000 that have one, and the last 100,000 muted ones. The first state of a cluster
     that is not remembered raises an event only if it is a merge.
     """

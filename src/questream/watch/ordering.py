@@ -27,7 +27,7 @@ class TimeOrder:
     """Merges the partitions that a consumer is assigned, which is its own from then on.
 
     First come the questions below the offsets `seen`, then all others. No question is handed out while an earlier one
-    may stand in another partition that was not read to its end.
+    may be in another partition that was not read to its end.
     Within a partition the order stays. Memory: what waits is bounded for each partition.
     """
 

@@ -117,7 +117,7 @@ class Suggester:
                     failing.add((namespace, kind))
                     self._log_failure(error, namespace, kind)
         self._failing = failing
-        # Counts of a process that has stopped would stand beside those of the next.
+        # Counts of a process that has stopped would be shown beside those of the next.
         if not self._stopping.is_set():
             unknown = {kind for _, kind in failing}
             self._count(counts, unknown=set(kinds) if "" in unknown else unknown)

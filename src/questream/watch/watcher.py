@@ -53,7 +53,7 @@ def group_of(settings: Settings) -> str:
 
 
 class Watcher:
-    """Publishes events until stopped; several may run, of which one publishes and the others stand by."""
+    """Publishes events until stopped; several may run, of which one publishes and the others wait."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where names are to be made for clusters, and cannot be."""
@@ -119,7 +119,7 @@ class Watcher:
             self.condition.note_end()
             with self._watchdog.limit("close", _LEAVE_SECONDS + deadline):
                 publisher.close()
-                # A consumer that is not closed stays in the group, and the others stand by until it is given up.
+                # A consumer that is not closed stays in the group, and the others wait until it is given up.
                 member.close(_LEAVE_SECONDS)
 
 

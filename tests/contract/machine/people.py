@@ -12,8 +12,8 @@ from hypothesis.stateful import rule
 from questream.domain import DISMISSIBLE, Dismissible, Vector
 from questream.errors import QuestreamError
 from questream.operations import By, Decisions, KnownQuestion
-from questream.operations.parting import joined_since
 from questream.operations.requests import Propose
+from questream.operations.unmerging import joined_since
 from questream.store.protocol import ProposedOperation, Remains, Store
 from questream.store.protocol.names import MadeName
 from tests.contract.machine.deciding import Deciding

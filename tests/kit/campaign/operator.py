@@ -23,8 +23,8 @@ from questream.domain import DISMISSIBLE, ClusterState, Exemplar, Operation, Rul
 from questream.errors import NamingsDiffer, OperationRefused, QuestreamError
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion, new_names
-from questream.operations.parting import joined_since
 from questream.operations.requests import Propose
+from questream.operations.unmerging import joined_since
 from questream.store.protocol import OpenedCluster, ProposedOperation, Store
 from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore

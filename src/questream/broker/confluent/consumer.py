@@ -293,7 +293,7 @@ class ConsumerAdapter:
         self._positions, self._paused, self._is_moved = {}, set(), False
 
     def _begin(self) -> None:
-        """Have librdkafka read what is assigned, from where it is known to stand."""
+        """Have librdkafka read what is assigned, from its known positions."""
         first = OFFSET_STORED if self._is_member else OFFSET_BEGINNING
         self._client.assign([TopicPartition(*at, self._positions.get(at, first)) for at in self._assigned])
         self._is_moved = False

@@ -307,7 +307,7 @@ class _Null(bytes):
     """The kind of `NULL`."""
 
 
-# Stands for null where kafka-python refuses None: as a header's value, and as a key beside a null value.
+# Replaces null where kafka-python refuses None: as a header's value, and as a key beside a null value.
 NULL = _Null()
 
 

@@ -256,7 +256,7 @@ class _Reader:
             if stopped or lower in words.failing or self._reports_failure(at, before, following):
                 self._flags |= Flag.FAILING
             if words.language == "de":
-                # The verb and its objects stand before it.
+                # The verb and its objects are before it.
                 recent = [found for found in self._items[-2:] if found >> PAYLOAD_BITS == Kind.WORD]
                 self._items += [item(Kind.NEGATED, found & PAYLOAD) for found in recent]
         return True

@@ -18,7 +18,7 @@ from questream.records.rows import read_rows
 
 SIZES = (10, 20, 40, 100)
 SHAPES = ("steady", "rising", "burst")
-# A Monday, so that days of the week stand where a calendar has them.
+# A Monday, so that days of the week are those of a calendar.
 _START_MS = 1_767_571_200_000
 _DAY_MS = 24 * HOUR_MS
 _WARM_UP_DAYS = 7

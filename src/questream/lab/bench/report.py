@@ -66,7 +66,7 @@ def _print_model(figures: ModelRatio, line: Line, table: Table) -> None:
 
 
 def _parted(rows: Iterable[Sequence[tuple[str, str]]]) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """Columns and rows, one at least, of cells that each stand behind their heading."""
+    """Columns and rows, one at least, of cells that each follow their heading."""
     parted = [tuple(zip(*row, strict=True)) for row in rows]
     return parted[0][0], [cells for _, cells in parted]
 

@@ -1,7 +1,7 @@
 """Response times of `questream serve` in a namespace of many clusters: pages, lists, one cluster, and live decisions.
 
 It is the real command as a process of its own, over a store that is filled through the store's protocol. Beside each
-time stands the processor time that the server took for it, which other programs do not stretch.
+time is the processor time that the server took for it, which other programs do not stretch.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def measure_serve(settings: Settings, clusters: int, runs: int, announce: Callab
 def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> list[str]:
     """Clusters of 1 to 5,000 questions over 60 days, one in fifty labelled, in intents and topics.
 
-    Of each 500 two labelled ones are near enough to be one. Returns words that stand in them.
+    Of each 500 two labelled ones are near enough to be one. Returns words that are in them.
     """
     random = np.random.default_rng(1)
     words = sorted({"".join(random.choice(list("bdfgklmnprst"), 2)) + "aeiou"[at % 5] + f"{'nlrs'[at % 4]}a{at:x}"

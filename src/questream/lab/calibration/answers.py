@@ -92,7 +92,7 @@ class Inquiry:
         """The pair whose answer is expected to inform most; None once every pair that is worth it was asked.
 
         A question is drawn by how much of its cluster parts there, and then one of those that it parts
-        from: so an answer stands for the share of the cluster that the value decides about. Now and then a pair is
+        from: so an answer represents the share of the cluster that the value decides about. Now and then a pair is
         drawn from the biggest clusters at the value that the answers speak for so far.
         """
         if (len(self.answers) + 1) % _BIGGEST_EVERY == 0:

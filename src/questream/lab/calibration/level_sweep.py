@@ -35,7 +35,7 @@ def sweep_level(
 ) -> Sweep:
     """Cluster the unit vectors (n, d) by `rules`, in order, then find a level of theirs at each resolution.
 
-    Each is found once, at the end, with nothing that stood before; the other level's resolution is as `level_rules`
+    Each is found once, at the end, with nothing from before; the other level's resolution is as `level_rules`
     have it. What was published is taken for the same. Raises QuestreamError for fewer than 100 questions.
     """
     require_enough(len(vectors))

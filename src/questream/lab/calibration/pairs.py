@@ -31,7 +31,7 @@ _LEAST_CHANCE = 3e-4
 
 @dataclass(frozen=True, eq=False)
 class PairStream:
-    """Texts in an order to cluster them in, and where in it the two texts of each pair stand."""
+    """Texts in an order to cluster them in, and the places of the two texts of each pair."""
 
     texts: list[str]
     first: NDArray[np.intp]

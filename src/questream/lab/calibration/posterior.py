@@ -6,7 +6,7 @@ up to row t are the same question is taken to have the chance
 
     1 / (1 + exp(-slope (t - b) - log(p / (1 - p))))
 
-Several slopes stand for streams in which groups are more or less distinct. p is what it takes at b: F gains by joins
+Several slopes represent streams in which groups are more or less distinct. p is what it takes at b: F gains by joins
 that are right with more than half of the best F itself (Lipton, Elkan, Naryanaswamy: "Optimal Thresholding of
 Classifiers to Maximize F1 Measure", 2014). Proposed is the row whose groups are expected to agree best with
 those of b, whichever it is.

@@ -192,7 +192,7 @@ def _follow(board: Board, feeder: Feeder, total: int, check: Callable[[], None])
             moved_at = time.monotonic()
         if time.monotonic() - moved_at > _STANDSTILL_SECONDS:
             raise QuestreamError(f"no question was decided for {_STANDSTILL_SECONDS:.0f} s")
-    # Decisions and cluster states stand in different topics: the last states may be read a moment later.
+    # Decisions and cluster states are in different topics: the last states may be read a moment later.
     states = -1
     while states != (states := board.tally.states):
         time.sleep(_SETTLE_SECONDS)

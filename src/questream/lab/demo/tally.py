@@ -57,7 +57,7 @@ class Tally:
     def add_decision(self, decision: dict[str, Any], read_at: float, now: float, text: str | None = None) -> bool:
         """Count a decision read at `read_at`, seconds since the epoch; `now` is the same moment of a steady clock.
 
-        Its question may stand for the cluster that it joined, if it has a `text`.
+        Its question may represent the cluster that it joined, if it has a `text`.
         Returns whether the question had none before.
         """
         source = decision["source"]
@@ -104,7 +104,7 @@ class Tally:
             self._mean = state["mean"]
 
     def find_intents(self) -> None:
-        """Group the clusters as they stand; one thread at a time may ask for it, and for anything of intents."""
+        """Group the present clusters; one thread at a time may ask for it, and for anything of intents."""
         with self._lock:
             live = {name: state for name, state in self._clusters.items() if not state["merged_into"]}
             mean = self._mean

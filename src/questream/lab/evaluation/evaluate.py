@@ -116,7 +116,7 @@ def evaluate_groups(
 
 
 def _distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
-    """Each text once, and at which place of those each one stands."""
+    """Each text once, and the place of each among those."""
     places: dict[str, int] = {}
     rows = np.array([places.setdefault(text, len(places)) for text in texts], np.intp)
     return list(places), rows

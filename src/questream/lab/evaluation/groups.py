@@ -116,10 +116,10 @@ def group_figures(
     judge: Judge | None = None,
     level_rules: LevelRules = LEVEL_RULES,
 ) -> tuple[GroupFigures, Clustering]:
-    """Cluster the stream as it stands (`order` says how that is) and in `shuffles`, then at other thresholds.
+    """Cluster the stream in its own order (`order` names it) and in `shuffles`, then at other thresholds.
 
     A `judge` is asked about close calls, and must be where the rules have a margin for one.
-    Also returns the clustering of the stream as it stands.
+    Also returns the clustering of the stream in its own order.
     """
     announce(f"clustering {len(stream):,} questions")
     started = time.perf_counter()

@@ -54,7 +54,7 @@ def levels_at(
 ) -> Iterator[list[tuple[str, ...]]]:
     """Topic, intent and cluster of each unit vector (n, d) after the stream, by each of the `level_rules`.
 
-    Each finds the levels once, at the end, with nothing that stood before.
+    Each finds the levels once, at the end, with nothing from before.
     """
     stream = _Stream(vectors.shape[1], rules, LevelRules(), None)
     decided = [decision.cluster_id or 0 for batch in stream.decide_all(vectors, texts) for decision in batch]
@@ -82,7 +82,7 @@ class _Stream:
             yield self.decide(vectors[batch], of_batch, start)
 
     def decide(self, vectors: Matrix, texts: Sequence[str], first: int) -> Sequence[Decision]:
-        """Decide a micro-batch, whose questions stand in the stream from the place `first` on."""
+        """Decide a micro-batch, whose questions begin at the place `first` of the stream."""
         arrivals = [Arrival(Source(_TOPIC, 0, first + at, 0), text) for at, text in enumerate(texts)]
         batch = NamespaceBatch(_NAMESPACE, self._namespaces.recovered(_NAMESPACE), arrivals, vectors)
         self._clusterer.decide([batch], {(_TOPIC, 0): first})
@@ -102,12 +102,12 @@ class _Stream:
         self._snapshots.note(_NAMESPACE, self._store.levels(_NAMESPACE))
 
     def levels_by(self, rules: LevelRules) -> Levels:
-        """The levels of the clusters as they are, found with nothing that stood before."""
+        """The levels of the clusters as they are, found with nothing from before."""
         sizes = {state.cluster_id: state.size for state in self._store.summaries(_NAMESPACE)}
         return regroup(leaves_of(self._store.load(_NAMESPACE), sizes), Levels(), rules).levels
 
     def paths_of(self, cluster_ids: Sequence[int], found: Levels | None = None) -> list[tuple[str, ...]]:
-        """Topic, intent and surviving cluster of each, in levels that were `found`, or as they stand."""
+        """Topic, intent and surviving cluster of each, in levels that were `found`, or the present ones."""
         levels = found or self._store.levels(_NAMESPACE).levels
         chains = follow_aliases(self._store, _NAMESPACE, cluster_ids)
         survivors = {one: survivor_of(one, chains[one]) for one in set(cluster_ids)}

@@ -27,7 +27,7 @@ def cluster_online(
 ) -> Clustering:
     """The cluster of each unit vector (n, d), as published and after the stream, in micro-batches.
 
-    `workers` on one store take the batches in turns: each looks at the clusters as they stood at its own last batch,
+    `workers` on one store take the batches in turns: each looks at the clusters as of its own last batch,
     and learns of the others' when it commits. `texts` are those of the vectors; without them there is no second look,
     and no `judge` is asked.
     """

@@ -21,7 +21,7 @@ def sampled_similarities(
     random = np.random.default_rng(seed)
     by_group = np.argsort(gold, kind="stable")
     _, starts, place_of, sizes = np.unique(gold[by_group], return_index=True, return_inverse=True, return_counts=True)
-    # Places in `by_group` where another of the same group stands, a whole turn of the group away at most.
+    # Places in `by_group` where another of the same group is, a whole turn of the group away at most.
     paired = np.flatnonzero(sizes[place_of] > 1)
     one = random.choice(paired, _PAIRS) if len(paired) else paired
     group = place_of[one]

@@ -31,7 +31,7 @@ class Stream:
         return Stream([self.texts[i] for i in order], np.ascontiguousarray(self.vectors[order]), self.gold[order])
 
     def first(self, questions: int) -> Stream:
-        """The stream as it stood after that many questions."""
+        """The stream after that many questions."""
         return Stream(self.texts[:questions], self.vectors[:questions], self.gold[:questions])
 
     def batches(self, questions: int) -> Iterator[slice]:

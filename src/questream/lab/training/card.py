@@ -16,7 +16,7 @@ def write_card(folder: Path, base: Path, report: Report) -> None:
     from jinja2 import Environment, StrictUndefined
 
     source = (files("questream.lab.training") / "model_card.md.jinja").read_text("utf-8")
-    # Not HTML: what stands in it are numbers, and names of models and of the folder.
+    # Not HTML: it has numbers, and names of models and of the folder.
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(source)  # noqa: S701
     card = template.render(report=report, name=Path(report.folder).name, licence=licence_of(base))
     (folder / "README.md").write_text(card + "\n", "utf-8")

@@ -20,7 +20,7 @@ Pairs = NDArray[np.int64]
 class LeftOut:
     """The rows that could not be used.
 
-    Texts that stand in two groups of a kind; pairs that contradict groups or other pairs; pairs of a text with itself
+    Texts in two groups of a kind; pairs that contradict groups or other pairs; pairs of a text with itself
     or with an ambiguous one; pairs of which one text is held out and the other is not.
     """
 

@@ -22,7 +22,7 @@ def deserializer(_input: InputSettings) -> Deserializer:
 
 
 def serializer(input: InputSettings) -> Serializer:
-    """Id and text stand where `input.id_field` and `input.text_field` lead."""
+    """Id and text at `input.id_field` and `input.text_field`."""
     return _Serializer(input)
 
 

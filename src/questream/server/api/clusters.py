@@ -41,7 +41,7 @@ class PlaceOf(BaseModel):
 
 
 class Chosen(BaseModel):
-    """A question that people chose to stand for a cluster; `place` is null where only its text was given."""
+    """A question that people chose as a cluster's representative; `place` is null where only its text was given."""
 
     name: str
     place: PlaceOf | None

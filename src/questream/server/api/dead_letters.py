@@ -85,7 +85,7 @@ def list_dead_letters(
     reason: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> LetterList:
-    """The newest dead letters, at most the 500 newest of all reasons, as they stood ten seconds ago at most."""
+    """The newest dead letters, at most the 500 newest of all reasons, as of ten seconds ago at most."""
     require_everywhere(login, Role.VIEWER)
     found = services.letters.letters().value
     chosen = [one for one in found.newest if reason is None or one[0].reason == reason]

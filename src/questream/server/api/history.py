@@ -26,8 +26,8 @@ from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
 from questream.tools.decisions import as_document, history
-from questream.tools.parting import merged_away
 from questream.tools.previewing import OperationEffect
+from questream.tools.unmerging import merged_away
 
 router = APIRouter(tags=["operations"])
 
@@ -153,7 +153,7 @@ def undo(
 
 
 def unmerge(scope: Scope, cluster_id: int, request: Ruling, if_match: list[str] | None = None) -> Committed:
-    """Preview or let a merged cluster stand by itself again, with what joined since and is nearer to it.
+    """Preview or undo a merge: a merged cluster is live again, with what joined since and is nearer to it.
 
     Raises Refused where the cluster that it became is not as `if_match` says.
     """

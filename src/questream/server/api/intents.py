@@ -25,7 +25,7 @@ router = APIRouter(tags=["intents"])
 
 
 class KnownIntent(BaseModel):
-    """An intent by its label, with the questions that stand for it; `threshold` is null for the namespace's."""
+    """An intent by its label, with its example questions; `threshold` is null for the namespace's."""
 
     name: str
     route: str | None

@@ -21,8 +21,8 @@ from questream.server.operating import Ask
 from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import NoSuchCluster
-from questream.tools.parting import Joined
 from questream.tools.previewing import OperationEffect
+from questream.tools.unmerging import Joined
 
 MAX_NAME_CHARACTERS = LABEL_OR_ROUTE_CHARACTERS
 MAX_REASON_CHARACTERS = 1000
@@ -42,7 +42,7 @@ Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS), AfterValidator(chec
 ClusterId = Annotated[str, Field(pattern=r"^c[1-9][0-9]{0,17}$")]
 OperationId = Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")]
 Reason = Annotated[str, Field(max_length=MAX_REASON_CHARACTERS, description="Reason, kept in the history.")]
-DryRun = Annotated[bool, Field(description="Tell what it would do, and change nothing.")]
+DryRun = Annotated[bool, Field(description="Return what it would do, and change nothing.")]
 
 
 class _Request(BaseModel):
@@ -92,7 +92,7 @@ class SeparateRequest(_Request):
 
 
 class UnmergeRequest(_Request):
-    """A cluster that was merged away stands by itself again, with questions that joined since and are nearer to it."""
+    """A cluster that was merged away is live again, with questions that joined since and are nearer to it."""
 
     op: Literal["unmerge"]
 
@@ -118,7 +118,7 @@ class DismissRequest(_Request):
 
 
 class RepresentRequest(_Request):
-    """A question stands for the cluster, in place of the one that opened it: by its id, or another text."""
+    """A question represents the cluster, in place of the one that opened it: by its id, or another text."""
 
     op: Literal["represent"]
     question_id: Annotated[str | None, Field(min_length=1, max_length=1000)] = None

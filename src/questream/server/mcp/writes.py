@@ -22,7 +22,7 @@ from questream.server.api.operations import ClusterId, Name, Result, ask_for, op
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import Scope, read_cluster_id
 from questream.signatures import as_called, parameters_of
-from questream.tools.parting import Joined
+from questream.tools.unmerging import Joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ def _asked_for(
     id: Annotated[
         str, Field(max_length=128, description="Idempotency key: a repeated call returns the result of the first one.")
     ] = "",
-    dry_run: Annotated[bool, Field(description="Tell what it would do, and change nothing.")] = False,
+    dry_run: Annotated[bool, Field(description="Return what it would do, and change nothing.")] = False,
 ) -> None:
     """Only its parameters are used: they are those of every operation."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from questream.server.pages import (
-    asking,
     changes,
     clusters,
     communities,
@@ -16,6 +15,7 @@ from questream.server.pages import (
     levels,
     live,
     login,
+    lookup,
     operations,
     rules,
     suggestions,
@@ -38,7 +38,7 @@ for part in (
     suggestions,
     events,
     live,
-    asking,
+    lookup,
     rules,
     dead_letters,
     health,

@@ -271,8 +271,8 @@ def _namings(
     """Name all: clusters by one operation, intents and topics by one each. Gives their numbers as they are done."""
     label, route = naming
     if not chosen[0].node.level:
-        stands, namings = Seen.of(scope, seen, _names(chosen)), {one.node.number: naming for one in chosen}
-        yield rule(scope, Ruling(id=id), stands.provided(lambda made: made.label_all(namings))).operation
+        shown, namings = Seen.of(scope, seen, _names(chosen)), {one.node.number: naming for one in chosen}
+        yield rule(scope, Ruling(id=id), shown.provided(lambda made: made.label_all(namings))).operation
         return
     if len(chosen) > 1:
         Seen.of(scope, seen, _names(chosen)).require()
@@ -291,13 +291,13 @@ def _merges(scope: Scope, chosen: Sequence[Chosen], seen: Sequence[str], id: str
     survivor = kept.node.number
     for one in rest:
         # The first of them changes what all the others are merged into.
-        stand = [str(one.node), *([str(kept.node)] if one is rest[0] else [])]
-        tags = tags_among(seen, stand)
+        names = [str(one.node), *([str(kept.node)] if one is rest[0] else [])]
+        tags = tags_among(seen, names)
         if kept.node.level:
             yield decide_on_levels(scope, _merging(kept, one, id=f"{id}.{one.node}"), tags).operation
             continue
-        stands = Seen.of(scope, tags, stand)
-        yield rule(scope, Ruling(id=f"{id}.{one.node.number}"), stands.provided(_merged(survivor, one))).operation
+        shown = Seen.of(scope, tags, names)
+        yield rule(scope, Ruling(id=f"{id}.{one.node.number}"), shown.provided(_merged(survivor, one))).operation
 
 
 def _merged(survivor: int, loser: Chosen) -> Ask:

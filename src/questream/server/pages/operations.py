@@ -149,8 +149,8 @@ def _decide(scope: Scope, asked: _Asked, how: Ruling, seen: list[str] | None) ->
         )
         return decide_on_questions(scope, wanted, seen)
     chosen = scope.services.analysis.chosen(scope.namespace, questions[0], None) if op == "represent" else None
-    stands = Seen.of(scope, seen, asked.named)
-    return rule(scope, how, stands.provided(lambda made: _proposed(made, asked, chosen)))
+    shown = Seen.of(scope, seen, asked.named)
+    return rule(scope, how, shown.provided(lambda made: _proposed(made, asked, chosen)))
 
 
 def _proposed(made: Decisions, asked: _Asked, chosen: ReadQuestion | None) -> Propose:

@@ -93,7 +93,7 @@ def _show(
 
 
 def _pairs(scope: Scope, effect: Effect) -> list[list[ClusterState]]:
-    """The examples of clusters that would merge, as they stand."""
+    """The examples of clusters that would merge now."""
     catalogue = scope.services.catalogues.get(scope.namespace)
     found = [[catalogue.get(parse_cluster_id(one)) for one in pair] for pair in effect.examples]
     return [[state for state in pair if state] for pair in found if all(pair)]

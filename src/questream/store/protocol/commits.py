@@ -357,7 +357,7 @@ class Commits(Protocol):
         """The recorded decisions of a partition. Raises RecoveryNeeded."""
 
     def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
-        """Forget what is recorded of a partition from `offset` on: other records stand there now. Returns the rest.
+        """Forget what is recorded of a partition from `offset` on: other records are there now. Returns the rest.
 
         Where something was recorded, all before `offset` still counts as decided.
         Raises RecoveryNeeded.
@@ -372,13 +372,13 @@ class Commits(Protocol):
         """
 
     def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:
-        """Stand in line for a turn in each of these namespaces, as for Stale, in one round trip.
+        """Wait in line for a turn in each of these namespaces, as for Stale, in one round trip.
 
         What a namespace fails with is its reply, as in `commit`. Raises StoreUnavailable where none is answered.
         """
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
-        """Apply each merge whose two clusters still stand as proposed, unless it mixed or dropped what people named.
+        """Apply each merge whose two clusters still are as proposed, unless it mixed or dropped what people named.
 
         A label and its route survive together: the survivor's, or the loser's where the survivor has neither. Where
         both are named and differ, a merge happens only if it has `dropped` just what the loser has. Raises

@@ -1,4 +1,4 @@
-"""Operations: what people decide of clusters, numbered, with what stood before and after."""
+"""Operations: people's decisions about clusters, numbered, with the rulings before and after."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Remains:
     """A cluster when `survivor` absorbed it: `vector_sum` (d,) is the raw sum of its `members`.
 
     `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
-    those that the survivor had; `survivor_ruling` is how that was ruled, without them and what stood for it.
+    those that the survivor had; `survivor_ruling` is how that was ruled, without them and its representative.
     `survivor_kept` are the references of the survivor, None where they were not kept; `later_kept` those of what it
     absorbed since. Where the operation `erased_by` has erased its texts since (0: none), it has no references.
     """
@@ -49,7 +49,7 @@ class Remains:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A cluster that was merged away stands by itself again, with its `remains`.
+    """A cluster that was merged away is live again, with its `remains`.
 
     `survivor` is what it has become, seen with so many `survivor_members`; `vector_sum` (d,) and `kept_members` are
     the survivor's after it. So many questions that `joined` since go with it; `returned_kept` are its references then.
@@ -94,7 +94,7 @@ class OpenedCluster:
 
 @dataclass(frozen=True, slots=True)
 class ProposedLevels:
-    """A change of intents and topics, by one operation, of the levels as they stood when it was proposed.
+    """A change of intents and topics, by one operation, of the levels at the time of its proposal.
 
     There have to be some.
     """
@@ -111,7 +111,7 @@ class ProposedLevels:
 class Forgetting:
     """Whose texts an operation erases: a live cluster's, and those of all `aliases` that were merged into it.
 
-    `aliases_known` stands for all aliases that the namespace had then, and `operation_count` was its last operation.
+    `aliases_known` is the digest of all aliases of the namespace then, `operation_count` was its last operation.
     """
 
     cluster_id: int
@@ -187,7 +187,7 @@ def kept_rulings(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) ->
     """The rulings of one time as an operation is kept with them; `others` are those of the other time.
 
     Of exemplars, those that the other time has not: an undo needs no more. None has its text; neither has the question
-    that stands for a cluster, where it does at both times.
+    that represents a cluster, where it does at both times.
     """
     return {
         i: replace(

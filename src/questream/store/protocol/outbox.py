@@ -29,7 +29,7 @@ Revisions = Mapping[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """These revisions stand in the cluster topic; they were sent after `position`.
+    """These revisions are in the cluster topic; they were sent after `position`.
 
     What a cluster counts from below the `committed` offsets of partitions is no longer in flight.
     """
@@ -72,7 +72,7 @@ class Outbox(Protocol):
     def verify_before_commit(
         self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
     ) -> Verified:
-        """True if the namespaces still stand, when these revisions have their place in the cluster topic.
+        """True if the namespaces are still there, when these revisions have their place in the cluster topic.
 
         It takes one round trip.
 

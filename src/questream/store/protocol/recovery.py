@@ -23,7 +23,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """The `revisions` of clusters that stand whole in the store, and the last known ones (or 0) of those `damaged`."""
+    """The `revisions` of clusters that are whole in the store, and the last known ones (or 0) of those `damaged`."""
 
     revisions: dict[int, int] = field(default_factory=dict)
     damaged: dict[int, int] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Recovery(Protocol):
     """The calls of a recovery, from `begin_recovery` to `recover`."""
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
-        """The revisions of those clusters that the store knows and that stand whole, recovered or not."""
+        """The revisions of those clusters that the store knows and that are whole, recovered or not."""
 
     def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:
         """The seconds since a worker of one of these last noted that it runs, by the store's clock.

@@ -199,7 +199,7 @@ def parse_exemplars(raw: bytes | None) -> tuple[Exemplar, ...]:
 
 
 def represented_text(chosen: ChosenQuestion | None) -> str:
-    """NAME:TOPIC/PARTITION/OFFSET:TEXT of the question that people chose to stand for a cluster; '' for none."""
+    """NAME:TOPIC/PARTITION/OFFSET:TEXT of the question that people chose as a representative; '' for none."""
     if chosen is None:
         return ""
     text = "" if chosen.text is None else base64.b64encode(chosen.text.encode()).decode("ascii")

@@ -119,7 +119,7 @@ KINDS = (
         " counts that may not be published; merged_into: the survivor's id; remains: its entry there; forgotten: the"
         " operation that has erased its texts since; ruled exemplars: see operate.lua; kept:"
         " references to a few of its questions (clustering/kept_members.py); represented: the question"
-        " that people chose to stand for it, in the place of `representative`; retired:"
+        " that people chose for it, in the place of `representative`; retired:"
         " it is a stub; outdated: see verify_before_commit.lua",
         "commit merge label operate retire confirm verify_before_commit restore",
         "restore, of one that the cluster topic knows to be retired; ten minutes after its tombstone was published",

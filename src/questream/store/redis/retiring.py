@@ -24,7 +24,7 @@ class RedisRetirement:
         self._keys = keys
         self._script = script
         self._log_entries = log_entries
-        # How many that are kept although they are due (labels) stand before those that are yet to be looked at.
+        # How many that are kept although they are due (labels) come before those that are yet to be looked at.
         self._kept: dict[tuple[str, str, str], int] = {}
 
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:

@@ -1,4 +1,4 @@
-"""Clusters in memory, as they stand."""
+"""The present clusters in memory."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ from questream.store.protocol import (
     without_texts,
 )
 from questream.store.reference.merging import MemoryMerging
-from questream.store.reference.parting import may_part, part_again
 from questream.store.reference.retiring import MemoryRetirement
 from questream.store.reference.state import Cluster, Namespace, members_of, recovery_needed
+from questream.store.reference.unmerging import may_unmerge, unmerge
 
 
 class MemoryOperations(MemoryMerging, MemoryRetirement):
@@ -46,7 +46,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 return None
             ruled = {i: state.clusters.get(i) for i in proposed.before}
             part = proposed.part
-            if part is not None and not may_part(state, part):
+            if part is not None and not may_unmerge(state, part):
                 return None
             rows = {
                 i: cluster.cluster_row
@@ -115,7 +115,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             if merge is not None:
                 self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
             if part is not None:
-                self._log(state, part_again(state, part))
+                self._log(state, unmerge(state, part))
                 state.constrained = state.seq
             operation = Operation(
                 proposed.id,

@@ -159,7 +159,7 @@ class FileRecords:
 
     @property
     def _used(self) -> set[str]:
-        """The columns that stand elsewhere in the record."""
+        """The columns that have other places in the record."""
         own = (self.columns.id or "id", self.columns.timestamp, self.columns.namespace)
         texts = self.columns.text_names or ["text"]
         return {name.lower() for name in (*texts, *own) if name is not None}

@@ -20,7 +20,7 @@ _ONE_PARAGRAPH, _BLANK_LINES, _HTML = 40, 30, 25
 class Wording:
     """The phrases of a language around a question; `{name}` and the like are filled in.
 
-    `courtesies` and `references` stand above the question, `answers` (what is wanted of the reader) below it.
+    `courtesies` and `references` are above the question, `answers` (what is wanted of the reader) below it.
     """
 
     names: Sequence[str]

@@ -1,6 +1,6 @@
 """Bytewax around the same model and the same clusters, in batches as its Kafka source reads them.
 
-Without a recovery store, which is a disk of its own, it begins where the group's offsets stand, which it never commits;
+Without a recovery store, which is a disk of its own, it begins at the group's offsets, which it never commits;
 so it reads the topic from its beginning again. https://docs.bytewax.io/stable/api/bytewax/bytewax.connectors.kafka.html
 """
 

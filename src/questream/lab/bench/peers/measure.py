@@ -236,7 +236,7 @@ class _Run:
         return max((later - sooner for sooner, later in pairwise(seen)), default=0.0)
 
     def clusters(self, name: str, count: int) -> list[list[str]]:
-        """All answers that each question of a pass got, as they stand in the topic."""
+        """All answers that each question of a pass got, in the topic's order."""
         found: dict[str, list[str]] = {f"{name}{number}": [] for number in range(count)}
         with open_reader(self._settings) as consumer:
             start_at(consumer, self._settings.kafka.output_topic, "beginning")

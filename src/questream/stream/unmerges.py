@@ -1,4 +1,4 @@
-"""Clusters that an operation has parted: a store that lost it would restore one part alone, and count the other wrong.
+"""Clusters whose merge an operation undid: a store that lost it would restore one alone, and count the other wrong.
 
 An operation is published by itself, and a decision on one of its clusters may be published before it. Then the states
 of all its clusters go with that decision.
@@ -16,15 +16,15 @@ from questream.stream.retry import Retry
 
 @dataclass(slots=True)
 class _Known:
-    """Up to which operation the partings of a namespace are known; `parts` are those that are not published yet."""
+    """The newest operation that was looked at; `parts` are the clusters of each unmerge that is not published yet."""
 
     store_epoch: str
     through: int
     parts: list[frozenset[int]] = field(default_factory=list)
 
 
-class Partings:
-    """Knows what operations that are not published yet have parted. It belongs to the publisher's thread."""
+class Unmerges:
+    """The undone merges of operations that are not published yet. It belongs to the publisher's thread."""
 
     def __init__(self, store: Store, retry: Retry) -> None:
         self._store = store

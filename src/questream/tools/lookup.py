@@ -9,7 +9,7 @@ from questream.encoder.files import locate_model
 from questream.errors import BadRecord, QuestreamError
 from questream.operations import Answer
 from questream.operations import ask as ask_store
-from questream.operations.asking import require_same_model
+from questream.operations.lookup import require_same_model
 from questream.records import open_decoder
 from questream.settings import ModelSettings, Settings
 from questream.store.protocol import Store

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from questream.clustering.kept_members import KeptMember
 from questream.errors import QuestreamError
 from questream.operations import KnownQuestion
-from questream.operations.parting import joined_since
+from questream.operations.unmerging import joined_since
 from questream.settings import Settings
 from questream.store.ledger import in_topic
 from questream.store.protocol import Store

@@ -10,7 +10,7 @@ from questream.store.protocol import Part
 from questream.store.reference.state import Namespace
 
 
-def may_part(state: Namespace, part: Part) -> bool:
+def may_unmerge(state: Namespace, part: Part) -> bool:
     """True if the clusters of a merge still are as they were when it was to be taken back."""
     remains = state.remains.get(part.remains.cluster_id)
     survivor, returned = state.clusters.get(part.survivor), state.clusters.get(part.remains.cluster_id)
@@ -27,8 +27,8 @@ def may_part(state: Namespace, part: Part) -> bool:
     )
 
 
-def part_again(state: Namespace, part: Part) -> list[Change]:
-    """Let a merged cluster stand by itself again; the rulings of both are set by now. Returns changes for the log."""
+def unmerge(state: Namespace, part: Part) -> list[Change]:
+    """Make a merged cluster live again; the rulings of both are set by now. Returns changes for the log."""
     remains, was, _ = state.remains.pop(part.remains.cluster_id)
     through: int | None = remains.survivor
     while through not in (None, part.survivor) and through in state.clusters:

@@ -21,7 +21,7 @@ Rulings = dict[int, Ruling]
 _TINY = 1e-12
 
 
-Parting = tuple[Part, Rulings, Rulings, tuple[Correction, ...]]
+Unmerging = tuple[Part, Rulings, Rulings, tuple[Correction, ...]]
 
 
 def joined_since(store: Store, namespace: str, cluster_id: int) -> list[KeptMember]:
@@ -48,7 +48,7 @@ def _joined(survivor: ClusterState, remains: Remains) -> list[KeptMember]:
     ]
 
 
-def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Parting:
+def unmerging(store: Store, namespace: str, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Unmerging:
     """The undoing of a merge: the rulings of both clusters before and after it, and the questions that move.
 
     It gets back what it was, and of the questions that `joined` the survivor since those that are nearer to it: each is
