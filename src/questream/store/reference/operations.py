@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,105 +41,90 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             known = next((one for one in state.operations.values() if one.id == proposed.id), None)
             if known is not None:
                 return known
-            undone = state.operations.get(proposed.undoes or 0)
-            if proposed.undoes is not None and (undone is None or undone.undone_by is not None):
-                return None
-            ruled = {i: state.clusters.get(i) for i in proposed.before}
-            part = proposed.part
-            if part is not None and not may_unmerge(state, part):
-                return None
             rows = {
                 i: cluster.cluster_row
-                for i, cluster in ruled.items()
-                if cluster and (cluster.vector_sum is not None or i == proposed.parted)
+                for i in proposed.before
+                if (cluster := state.clusters.get(i)) and (cluster.vector_sum is not None or i == proposed.parted)
             }
-            if {i: rows[i].ruling if i in rows else Ruling() for i in {*rows, *proposed.opens}} != proposed.before:
-                return None
-            if list(proposed.opens) != list(range(state.next_id, state.next_id + len(proposed.opens))):
-                return None
-            if any(rows[i].size for i in proposed.retires):
-                return None
-            merge = proposed.merge
-            if merge is not None and [state.clusters[i].members for i in (merge.survivor, merge.loser)] != [
-                merge.survivor_members,
-                merge.loser_members,
-            ]:
-                return None
-            if proposed.rules is not None and proposed.rules.before != state.rules:
-                return None
-            levels = proposed.levels
-            if levels is not None and not (levels.stored.version and levels.stored == state.levels):
-                return None
-            if proposed.forgets is not None and proposed.forgets != _forgetting(state, proposed.forgets.cluster_id):
+            if not _is_in_force(state, proposed, rows):
                 return None
             count = max(state.operation_count, state.rules.operation, state.levels.operation)
             number = 1 + max([count, *(row.operation for row in rows.values())])
             if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
                 raise waits_to_be_published()
-            if merge is not None:
-                self._keep_remains(state, state.clusters[merge.survivor], state.clusters[merge.loser])
-            changes: list[Change] = []
-            rows |= {i: self._open(state, i, opened) for i, opened in proposed.opens.items()}
-            for i, row in rows.items():
-                after = proposed.after[i]
-                is_named = (row.label, row.route) != (after.label, after.route)
-                cluster = state.clusters[i]
-                cluster.cluster_row = replace(
-                    row.ruled(after),
-                    operation=number,
-                    revision=row.revision + 1,
-                )
-                cluster.labelled = is_named
-                state.outbox[i] = self._clock()
-                binds = (row.ruling.exemplars, row.ruling.threshold) != (after.exemplars, after.threshold)
-                is_moved = binds or i in proposed.opens or proposed.forgets is not None
-                if is_moved and cluster.vector_sum is not None and not (merge or part):
-                    changes.append(cluster.moved(i, cluster.features or None if i in proposed.opens else None))
-                if i in proposed.retires:
-                    self._make_stub(state, i, TOMBSTONE_SECONDS)
-                    cluster.cluster_row = replace(cluster.cluster_row, revision=row.revision + 1)
-                    changes.append(ClusterRemoved(i))
-            if proposed.rules is not None:
-                state.rules = replace(proposed.rules.after, operation=number)
-                mean = state.mean or MeanMoved(0, np.zeros(state.identity.dimension, np.float32))
-                changes.append(replace(mean, rules=state.rules))
-                state.outbox[0] = self._clock()
-            if proposed.levels is not None:
-                version = max(state.levels.version + 1, int(self._clock() * 1000))
-                state.levels = replace(proposed.levels.changed(number), version=version)
-                state.levels_heeding = True
-            self._log(state, changes)
-            state.constrained = state.seq if changes else state.constrained
-            if proposed.forgets is not None:
-                self._erase_texts(state, proposed.forgets, number)
-            if merge is not None:
-                self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
-            if part is not None:
-                self._log(state, unmerge(state, part))
-                state.constrained = state.seq
-            operation = Operation(
-                proposed.id,
-                number,
-                proposed.kind,
-                proposed.actor,
-                proposed.reason,
-                int(self._clock() * 1000),
-                _kept_before(proposed),
-                kept_rulings(proposed.after, proposed.before),
-                proposed.undoes,
-                survivor=proposed.survivor,
-                rules=proposed.rules and RulesChange.of(proposed.rules.document()),
-                parted=proposed.parted,
-                levels=None if proposed.levels is None else proposed.levels.change,
-                corrections=proposed.corrections,
-                asked=proposed.asked,
-            )
-            state.operation_count = number
-            state.operations[number] = operation
-            state.operations.pop(number - OPERATIONS_KEPT, None)
-            if undone is not None:
-                state.operations[undone.number] = replace(undone, undone_by=number)
-            return operation
+            self._apply_operation(state, proposed, rows, number)
+            return self._record_operation(state, proposed, number)
+
+    def _apply_operation(
+        self, state: Namespace, proposed: ProposedOperation, rows: dict[int, ClusterRow], number: int
+    ) -> None:
+        """Change clusters, rules and levels, and log what mirrors have to follow."""
+        merge, part = proposed.merge, proposed.part
+        if merge is not None:
+            self._keep_remains(state, state.clusters[merge.survivor], state.clusters[merge.loser])
+        rows |= {i: self._open(state, i, opened) for i, opened in proposed.opens.items()}
+        changes = [change for i, row in rows.items() for change in self._rule_cluster(state, proposed, i, row, number)]
+        if proposed.rules is not None:
+            state.rules = replace(proposed.rules.after, operation=number)
+            mean = state.mean or MeanMoved(0, np.zeros(state.identity.dimension, np.float32))
+            changes.append(replace(mean, rules=state.rules))
+            state.outbox[0] = self._clock()
+        if proposed.levels is not None:
+            version = max(state.levels.version + 1, int(self._clock() * 1000))
+            state.levels = replace(proposed.levels.changed(number), version=version)
+            state.levels_heeding = True
+        self._log(state, changes)
+        state.constrained = state.seq if changes else state.constrained
+        if proposed.forgets is not None:
+            self._erase_texts(state, proposed.forgets, number)
+        if merge is not None:
+            self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
+        if part is not None:
+            self._log(state, unmerge(state, part))
+            state.constrained = state.seq
+
+    def _rule_cluster(
+        self, state: Namespace, proposed: ProposedOperation, cluster_id: int, row: ClusterRow, number: int
+    ) -> Iterator[Change]:
+        """Give a cluster its new ruling; yields what mirrors have to follow."""
+        after, cluster = proposed.after[cluster_id], state.clusters[cluster_id]
+        cluster.cluster_row = replace(row.ruled(after), operation=number, revision=row.revision + 1)
+        cluster.labelled = (row.label, row.route) != (after.label, after.route)
+        state.outbox[cluster_id] = self._clock()
+        binds = (row.ruling.exemplars, row.ruling.threshold) != (after.exemplars, after.threshold)
+        is_moved = binds or cluster_id in proposed.opens or proposed.forgets is not None
+        if is_moved and cluster.vector_sum is not None and not (proposed.merge or proposed.part):
+            yield cluster.moved(cluster_id, cluster.features or None if cluster_id in proposed.opens else None)
+        if cluster_id in proposed.retires:
+            self._make_stub(state, cluster_id, TOMBSTONE_SECONDS)
+            cluster.cluster_row = replace(cluster.cluster_row, revision=row.revision + 1)
+            yield ClusterRemoved(cluster_id)
+
+    def _record_operation(self, state: Namespace, proposed: ProposedOperation, number: int) -> Operation:
+        operation = Operation(
+            proposed.id,
+            number,
+            proposed.kind,
+            proposed.actor,
+            proposed.reason,
+            int(self._clock() * 1000),
+            _kept_before(proposed),
+            kept_rulings(proposed.after, proposed.before),
+            proposed.undoes,
+            survivor=proposed.survivor,
+            rules=proposed.rules and RulesChange.of(proposed.rules.document()),
+            parted=proposed.parted,
+            levels=None if proposed.levels is None else proposed.levels.change,
+            corrections=proposed.corrections,
+            asked=proposed.asked,
+        )
+        undone = state.operations.get(proposed.undoes or 0)
+        state.operation_count = number
+        state.operations[number] = operation
+        state.operations.pop(number - OPERATIONS_KEPT, None)
+        if undone is not None:
+            state.operations[undone.number] = replace(undone, undone_by=number)
+        return operation
 
     def _open(self, state: Namespace, cluster_id: int, opened: OpenedCluster) -> ClusterRow:
         """A cluster of no question."""
@@ -253,6 +238,27 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             if state.operation_claim[0] == token:
                 state.operations_published = max(state.operations_published, published)
                 state.operation_claim = ("", 0.0)
+
+
+def _is_in_force(state: Namespace, proposed: ProposedOperation, rows: Mapping[int, ClusterRow]) -> bool:
+    """True if the namespace is as it was when the operation was proposed; `rows` are the clusters that it rules."""
+    undone = state.operations.get(proposed.undoes or 0)
+    merge, levels, opens = proposed.merge, proposed.levels, proposed.opens
+    return (
+        (proposed.undoes is None or (undone is not None and undone.undone_by is None))
+        and (proposed.part is None or may_unmerge(state, proposed.part))
+        and {i: rows[i].ruling if i in rows else Ruling() for i in {*rows, *opens}} == proposed.before
+        and list(opens) == list(range(state.next_id, state.next_id + len(opens)))
+        and not any(rows[i].size for i in proposed.retires)
+        and (
+            merge is None
+            or [state.clusters[i].members for i in (merge.survivor, merge.loser)]
+            == [merge.survivor_members, merge.loser_members]
+        )
+        and (proposed.rules is None or proposed.rules.before == state.rules)
+        and (levels is None or (bool(levels.stored.version) and levels.stored == state.levels))
+        and (proposed.forgets is None or proposed.forgets == _forgetting(state, proposed.forgets.cluster_id))
+    )
 
 
 def _has(operations: Mapping[int, Operation], one: Operation) -> bool:
