@@ -48,6 +48,7 @@ __all__ = ["Assigned", "Neighbour", "QuestionClusterer"]
 BATCH_QUESTIONS = 64
 
 _TOPIC = "library"
+_CHOICES = {"granularity": Granularity, "similarity": Similarity, "linkage": Linkage, "mode": Mode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,7 @@ class QuestionClusterer:
         levels: LevelRules | None = None,
         prepare: Callable[[str], str] = without_frame,
     ) -> None:
-        for name, given, allowed in (
-            ("granularity", granularity, get_args(Granularity)),
-            ("similarity", similarity, get_args(Similarity)),
-            ("linkage", linkage, get_args(Linkage)),
-            ("mode", mode, get_args(Mode)),
-        ):
-            if given not in allowed:
-                hint = "; intents and topics are `levels` above clusters" if name == "granularity" else ""
-                raise ValueError(f"{name} is one of {', '.join(allowed)}{hint}")
+        _check_choices(granularity=granularity, similarity=similarity, linkage=linkage, mode=mode)
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
         check_parts(encoder, store, levels, judge, prepare)
@@ -147,15 +140,10 @@ class QuestionClusterer:
         self.namespace = namespace
         self.prepare = prepare
         self._store = store if store is not None else MemoryStore()
-        identity = Identity(
-            encoder.name if encoder is not None else "vectors",
-            encoder.revision if encoder is not None else "",
-            self.dimension,
-            similarity,
-            linkage,
-            chosen,
-            "" if encoder is None else version_of_function(prepare),
+        name, revision, prepared_by = (
+            ("vectors", "", "") if encoder is None else (encoder.name, encoder.revision, version_of_function(prepare))
         )
+        identity = Identity(name, revision, self.dimension, similarity, linkage, chosen, prepared_by)
         self._namespaces = Namespaces(self._store, NamespaceConfig(identity, self.rules))
         self._namespaces.open(namespace)
         self._clusterer = Clusterer(self._store, self._namespaces, judge=judge)
@@ -283,6 +271,14 @@ class QuestionClusterer:
             return prepared, tokens, self.encoder.encode_tokens(tokens)
         unit = unit_vectors_of(given, self.dimension)
         return [""] * len(unit), [None] * len(unit), unit
+
+
+def _check_choices(**given: str) -> None:
+    for name, value in given.items():
+        allowed = get_args(_CHOICES[name])
+        if value not in allowed:
+            hint = "; intents and topics are `levels` above clusters" if name == "granularity" else ""
+            raise ValueError(f"{name} is one of {', '.join(allowed)}{hint}")
 
 
 def _survivor(cluster_id: int, into: Mapping[int, int]) -> int:

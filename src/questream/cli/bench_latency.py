@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from questream.cli.bench import BenchCall, FileOption, bench, bench_options, progress
 from questream.cli.output import print_cells, print_json, print_line
+
+if TYPE_CHECKING:
+    from questream.lab.bench.latency import LatencyReport
 
 
 @bench.command("latency")
@@ -37,7 +40,6 @@ def bench_latency(
     from questream.lab.bench.latency import measure_latencies
     from questream.lab.bench.questions import ModelSource, real_texts
     from questream.lab.bench.servers import bench_servers
-    from questream.metrics import STAGES
 
     settings = call.settings
     asked = real_texts(questions, texts)
@@ -54,7 +56,13 @@ def bench_latency(
         )
     if call.as_json:
         print_json(asdict(report))
-        return
+    else:
+        _print_report(report)
+
+
+def _print_report(report: LatencyReport) -> None:
+    from questream.metrics import STAGES
+
     print_line(
         f"Capacity: {report.capacity_per_second:,.0f} questions/s in micro-batches of {report.questions_per_batch:.0f},"
         f" one each {report.batch_milliseconds:,.0f} ms"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
@@ -87,40 +87,16 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     volumes = Volumes(settings.events.decisions, settings.judge.margin)
     asked = Follower(settings, settings.kafka.output_topic, volumes.take, lambda: None, volumes.start)
 
-    followers = (states, published, dead, happened, asked)
-
     def warm_up() -> None:
         namespace = usual_namespace(settings, store.namespaces())
         if namespace is not None:
             # What is read before the topic is followed would be read again then. Kafka may be away.
             states.wait_until_following(_FOLLOWING_SECONDS)
-            catalogue = catalogues.get(namespace, _WARMING_SECONDS)
-            with mirrors.of(namespace, _WARMING_SECONDS):
-                pass
-            # Names of hundreds of clusters take a tenth of a second.
-            communities = levels.of(namespace, catalogue.clusters())
-            for state in () if communities is None else shown_first(communities):
-                catalogue.name_of(state)
+            _read_all(namespace, catalogues, mirrors, levels)
 
     # Python walks all of that once, which stops all requests: now, and not in one of the first.
     warming = Warming(load_templates, warm_up, gc.collect)
-
-    @contextmanager
-    def running() -> Iterator[None]:
-        analysis.start()
-        levels.start()
-        warming.start()
-        for follower in followers:
-            follower.start()
-        try:
-            yield
-        finally:
-            for follower in followers:
-                follower.close()
-            warming.close()
-            levels.close()
-            questions.close()
-
+    followers = (states, published, dead, happened, asked)
     questions = KeptQuestions(settings)
     services = Services(
         settings=settings,
@@ -143,7 +119,31 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         volumes=volumes,
         warming=warming,
     )
-    return services, running
+    start = [one.start for one in (analysis, levels, warming, *followers)]
+    close = [one.close for one in (*followers, warming, levels, questions)]
+    return services, partial(_running, start, close)
+
+
+def _read_all(namespace: str, catalogues: Catalogues, mirrors: Mirrors, levels: CurrentLevels) -> None:
+    """Read all that the first page of a namespace shows."""
+    catalogue = catalogues.get(namespace, _WARMING_SECONDS)
+    with mirrors.of(namespace, _WARMING_SECONDS):
+        pass
+    # Names of hundreds of clusters take a tenth of a second.
+    communities = levels.of(namespace, catalogue.clusters())
+    for state in () if communities is None else shown_first(communities):
+        catalogue.name_of(state)
+
+
+@contextmanager
+def _running(start: Iterable[Callable[[], None]], close: Iterable[Callable[[], None]]) -> Iterator[None]:
+    for begin in start:
+        begin()
+    try:
+        yield
+    finally:
+        for end in close:
+            end()
 
 
 def config_of(app: FastAPI, host: str, port: int) -> uvicorn.Config:
