@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
-from questream.broker.connect import open_admin
+from questream.broker.connect import open_admin, open_reader
+from questream.broker.port import Partition
 from questream.errors import KafkaRefused
 from questream.stream.starting import check_topics
 from questream.stream.worker import Worker
@@ -222,5 +224,28 @@ def test_a_quota_on_fetches_or_requests_slows_a_worker_down_and_does_not_end_it(
     with worker, stream.decisions() as reader:
         assert_one_decision_each(reader.values(16, 120), [f"q{number}" for number in range(16)])
         assert worker.running
-        assert metric_values(worker.port)["questream_kafka_sessions_total"] == 1
+        assert metric_values(worker.port)["questream_kafka_sessions_total"] == 1, worker.log.read_text()
         assert f"{held} throttled by broker" in worker.log.read_text()
+
+
+def test_calls_that_a_quota_holds_back_wait_and_succeed(
+    quick_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = f"held-back-{uuid.uuid4().hex[:6]}"
+    monkeypatch.setattr("questream.broker.kafka_python.connect._CLIENT_ID", client)
+    # Any request takes more: the broker holds the client back for a second after each.
+    quick_kafka.limit_client(client, request_percentage=0.01)
+    topics = create_topics(quick_kafka.bootstrap_servers)
+    settings = Stream(quick_kafka.bootstrap_servers, topics, "redis://127.0.0.1:1").settings()
+    partition = Partition(topics.input_topic, 0)
+    with open_reader(settings) as reader, open_admin(settings) as admin:
+        reader.assign([partition])
+        began = time.monotonic()
+        cluster_id = reader.stream_identity(topics.input_topic).partition("/")[0]
+        assert reader.stream_identity(topics.input_topic).startswith(cluster_id)
+        assert reader.end_offsets([partition]) == {partition: 0}
+        assert admin.cluster_id() == cluster_id
+        assert admin.find_topics([topics.input_topic]).keys() == {topics.input_topic}
+        assert admin.end_offsets([partition], "read_committed") == {partition: 0}
+        # Eight requests, and each but two firsts waits.
+        assert time.monotonic() - began > 4

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from kafka import errors as kafka_errors
 from kafka.cluster import ClusterMetadata
+from kafka.net.manager import KafkaConnectionManager
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.producer import record_accumulator
 from kafka.producer.sender import Sender
@@ -57,6 +58,12 @@ PATCHES = (
         "kafka.cluster.ClusterMetadata._do_refresh_metadata",
         "patches",
         "tests/contract/test_broker.py::test_a_client_whose_brokers_are_all_elsewhere_by_now_asks_where_it_began",
+    ),
+    Patch(
+        "a request fails as if the broker were away while a quota holds its connection back",
+        "kafka.net.manager.KafkaConnectionManager.send",
+        "patches",
+        "tests/integration/test_operations_of_kafka.py::test_calls_that_a_quota_holds_back_wait_and_succeed",
     ),
     Patch(
         "what arrives together with the end of a connection is dropped: why a login is refused is lost",
@@ -190,6 +197,44 @@ def _asking_where_it_began(refresh: Callable[[Any, Any], Awaitable[None]]) -> Ca
 
 
 ClusterMetadata._do_refresh_metadata = _asking_where_it_began(ClusterMetadata._do_refresh_metadata)
+
+
+# A broker that holds a client back answers it at once, and takes nothing more for so long (KIP-219). kafka-python
+# fails each request meanwhile with the error of a broker that is away: commands end, and a worker begins a new session
+# with Kafka. Java's client waits.
+_HELD_BACK = "throttle"
+
+
+def _choosing_those_held_back(least_loaded: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def least_loaded_node(manager: Any) -> Any:
+        found = least_loaded(manager)
+        if found is not None:
+            return found
+        connections = [manager._conns.get(broker.node_id) for broker in manager.cluster.brokers()]
+        held_back = [one for one in connections if one is not None and one.connected and _HELD_BACK in one.paused]
+        return min(held_back, key=lambda one: one._throttle_time).node_id if held_back else None
+
+    return least_loaded_node
+
+
+def _when_not_held_back(send: Callable[..., Any]) -> Callable[..., Any]:
+    def sent(manager: Any, request: Any, node_id: Any = None, request_timeout_ms: float | None = None) -> Any:
+        node_id = manager.least_loaded_node() if node_id is None else node_id
+        connection = manager._conns.get(node_id)
+        if connection is None or _HELD_BACK not in connection.paused:
+            return send(manager, request, node_id, request_timeout_ms)
+
+        async def send_later() -> Any:
+            await manager._net.sleep(max(0.0, connection._throttle_time - time.monotonic()))
+            return await manager.send(request, node_id, request_timeout_ms)
+
+        return manager.call_soon(send_later)
+
+    return sent
+
+
+KafkaConnectionManager.least_loaded_node = _choosing_those_held_back(KafkaConnectionManager.least_loaded_node)
+KafkaConnectionManager.send = _when_not_held_back(KafkaConnectionManager.send)
 
 
 def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:

@@ -115,7 +115,7 @@ class KafkaServer(Server):
         if result.returncode != 0:
             raise ServerFailed(f"Kafka's storage cannot be formatted:\n{result.stdout}{result.stderr}")
 
-    def limit_client(self, client_id: str, **quotas: int) -> None:
+    def limit_client(self, client_id: str, **quotas: float) -> None:
         """Give clients of this id quotas by the broker's names; kafka-python's admin client has no call for it."""
         tool = self._java_command("kafka.admin.ConfigCommand")
         quota = ["--alter", "--add-config", ",".join(f"{name}={value}" for name, value in quotas.items())]
