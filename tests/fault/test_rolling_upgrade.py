@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import redis
+from redis.commands.core import Script
 
 from questream.clustering.constraints import pack_vector
 from questream.clustering.levels import Levels
 from questream.deciding.level_runs import is_due
 from questream.domain import Exemplar, Ruling
+from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions
 from questream.operations.binding import new_names
+from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import OpenedCluster
+from questream.store.redis.keys import Keys
+from questream.store.redis.store import RedisStore
+from tests.contract.test_store import IDENTITY
 from tests.fault.test_planted_bugs import at_rest
 from tests.kit.checker import Rules, check
 from tests.kit.stream import Stream, WorkerProcess, members, question, wait_until
@@ -176,6 +185,96 @@ def opened_with(text: str) -> OpenedCluster:
     return OpenedCluster(1, hash_vector(text), 1_800_000_000_000, b"", text)
 
 
+@pytest.fixture
+def of_release_before(release_before: Path, make_stream: Callable[..., Stream]) -> Iterator[Scripts]:
+    """Its scripts of a recovery, on the Redis of a stream."""
+    folder = release_before / "src" / "questream" / "store" / "lua"
+    stream = make_stream(1)
+    with stream.redis() as client:
+
+        def registered(name: str) -> Script:
+            text = "".join((folder / f"{one}.lua").read_text() for one in ("incarnation", name))
+            script: Script = client.register_script(text)
+            return script
+
+        yield Scripts(stream.store(), client, registered("begin_settling"), registered("settle"))
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """The store of this release, and what the release before calls on the same Redis to recover the namespace."""
+
+    store: RedisStore
+    client: redis.Redis
+    _begin: Script
+    _settle: Script
+    _meta = Keys(DEFAULT_PREFIX).of("default", "meta")
+
+    def begin(self) -> str | None:
+        """The token of its recovery; None while it waits."""
+        token = self._begin([self._meta], ["nonce-of-before"])
+        return None if token is None else str(token.decode())
+
+    def recover(self, token: str) -> bool:
+        """True if it has begun a store epoch."""
+        keys = [Keys(DEFAULT_PREFIX).of("default", name) for name in ("meta", "log", "outbox")]
+        return bool(
+            self._settle(keys, [json.dumps({"token": token, "nonce": "one", "whole": False, "heads": []}), b""])
+        )
+
+    def let_time_pass(self) -> None:
+        """The time is over for which a recovery is reserved."""
+        self.client.hset(self._meta, "held_until", "1")
+
+
+def found_lost(store: RedisStore) -> None:
+    """As a run of levels finds them missing after a recovery by the release before."""
+    with pytest.raises(RecoveryNeeded):
+        store.lease_levels("default", "worker", 60.0)
+
+
+@pytest.mark.parametrize("ends", [found_lost, lambda store: store.require_recovery("default")])
+def test_the_release_before_leaves_a_recovery_to_this_one(
+    of_release_before: Scripts, ends: Callable[[RedisStore], None]
+) -> None:
+    """It restores no levels and no operations: this release would end its store epoch again, for their sake."""
+    before, store = of_release_before, of_release_before.store
+    store.open("default", IDENTITY)
+    token = before.begin()
+    assert token is not None
+    assert before.recover(token)
+    late = before.begin()
+    assert late is not None
+    ends(store)
+    assert before.begin() is None
+    assert not before.recover(late), "nor does it end one that it has begun"
+
+    # All workers of this release have one token.
+    token = store.begin_recovery("default")
+    assert token == store.begin_recovery("default")
+    before.let_time_pass()
+    assert store.lease_recovery("default", token, "worker", 60.0)
+    assert before.begin() is None, "a recovery that takes long goes on"
+    store.recover("default", token, None, {})
+    assert store.store_epoch("default") is not None
+    assert store.lease_levels("default", "worker", 60.0)
+    assert before.begin() is not None
+
+
+def test_the_release_before_takes_over_where_no_worker_of_this_one_recovers(of_release_before: Scripts) -> None:
+    before, store = of_release_before, of_release_before.store
+    store.open("default", IDENTITY)
+    store.recover("default", store.begin_recovery("default"), None, {})
+    store.require_recovery("default")
+    late = store.begin_recovery("default")
+    assert before.begin() is None
+    before.let_time_pass()
+    token = before.begin()
+    assert token is not None
+    assert not store.lease_recovery("default", late, "worker", 60.0)
+    assert before.recover(token)
+
+
 def test_ids_of_intents_outlive_a_recovery_by_the_release_before(
     make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], release_before: Path
 ) -> None:
@@ -204,7 +303,7 @@ def test_ids_of_intents_outlive_a_recovery_by_the_release_before(
     calm_levels()
     ask(*(_aspect(("matter", "other")[n % 2], 25 + n) for n in range(10)))
     known = calm_levels()
-    start_worker(stream, release=release_before)
+    other = start_worker(stream, release=release_before)
     wait_until(lambda: len(members(stream)) == 2, "both releases share the partitions")
     after.signal(signal.SIGSTOP)
     with stream.redis() as client:
@@ -220,6 +319,8 @@ def test_ids_of_intents_outlive_a_recovery_by_the_release_before(
     assert intents == intents_after
     # Else nothing was put to the test.
     assert intents[0] not in {"c1", "i1"}, intents
+    # Once, and once more where it has found the store epoch ended before this release did.
+    assert 1 <= other.log.read_text().count('"questream.recovery.settling"') <= 2
 
 
 def _aspect(subject: str, number: int) -> str:

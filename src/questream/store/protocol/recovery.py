@@ -107,4 +107,7 @@ class Recovery(Protocol):
         """
 
     def require_recovery(self, namespace: str) -> None:
-        """End the store epoch: nothing is decided until the namespace is recovered again."""
+        """End the store epoch: nothing is decided until the namespace is recovered again.
+
+        A release before this one, which would restore a part, waits for that as long as a worker of this one recovers.
+        """

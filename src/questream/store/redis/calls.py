@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from questream.store.redis.rights import Rights
 from questream.store.redis.scripts import Scripts
 
 CHUNK = 1000
+# A worker notices within two seconds, and has to leave its group before it recovers.
+_RESERVED_SECONDS = 20.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,8 +111,12 @@ class RedisCalls:
 
     def end_store_epoch(self, namespace: str) -> None:
         """As `require_recovery`, whatever is left of the namespace, and as far as this user may write."""
-        with suppress(redis.exceptions.NoPermissionError), translated():
-            self._drop_from_meta(namespace, "incarnation")
+        with suppress(StoreRefused), translated():
+            self._end_store_epoch(namespace)
+
+    def _end_store_epoch(self, namespace: str) -> None:
+        args = [uuid.uuid4().hex[:12], int(_RESERVED_SECONDS * 1000)]
+        self._scripts["end_store_epoch"](keys=[self._keys.of(namespace, "meta")], args=args)
 
     def _drop_from_meta(self, namespace: str, *fields: str) -> None:
         """Take fields out of a namespace's meta, of which nothing is left where it is of another type."""

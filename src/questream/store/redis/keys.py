@@ -59,9 +59,10 @@ KINDS = (
         " what it is built with; seq: the log's head; next: the next cluster's number; mean_questions"
         " mean_sum: the stream's mean; live live_seq: the index's size at that seq; generation: moves to"
         " another model; incarnation: the current store epoch; levels_epoch: the last that a release which knows"
-        " levels began; settling: the token of a recovery;"
-        " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
-        " verify_before_commit.lua; line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
+        " levels began; settling: the token of a recovery; settler: its lease; held_until: the end of a move to another"
+        " model; reserved: the token of a recovery that a release before waits for until then (end_store_epoch.lua);"
+        " outdated_count outdated: see verify_before_commit.lua;"
+        " line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
         " operation_count: the number of the last operation; operation_kept: number and id of the last that was"
         " written, without which operations are lost; operation_lengths: that number, and how many fields operations"
@@ -69,9 +70,9 @@ KINDS = (
         " claim_operations.lua; constrained: the seq at which exemplars, thresholds or rules last changed; rules:"
         " number of the operation that set them, and JSON (store/rules_text.py); home moved: see recovery/home.py. Of a"
         " deleted namespace next, operation_count and home are left",
-        "open commit cut_ledger merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
-        " recover take_home note_settings claim_operations restore_operations confirm_operations delete; commands of a"
-        " move to another Redis",
+        "open commit cut_ledger merge retire operate restore confirm verify_before_commit end_store_epoch"
+        " begin_recovery hold lease recover take_home note_settings claim_operations restore_operations"
+        " confirm_operations delete; commands of a move to another Redis",
         "open, or a command, where it is of another type",
     ),
     Kind(

@@ -197,7 +197,8 @@ class RedisRecovery(RedisCalls):
 
     @translated()
     def require_recovery(self, namespace: str) -> None:
-        self._drop_from_meta(namespace, "incarnation", "settling", "held_until")
+        self._drop_from_meta(namespace, "settling", "held_until")
+        self._end_store_epoch(namespace)
 
     def _drop_no_texts(self, namespace: str) -> None:
         """Take out of meta what is no text: recovery writes it anew, or the next to open the namespace."""

@@ -26,7 +26,8 @@ local home = redis.call('HGET', meta_key, 'home')
 if home and not string.match(home, '^%d+ %w+ %w+') then redis.call('HDEL', meta_key, 'home') end
 local token = current(meta_key, 'settling')
 local held_until = redis.call('HGET', meta_key, 'held_until')
-if held_until then
+-- What is reserved waits for releases that know the field: end_store_epoch.lua.
+if held_until and not (token and redis.call('HGET', meta_key, 'reserved') == token) then
   if token and time_ms() < tonumber(held_until) then return false end
   -- The former holder is late: its token must be good for nothing from here on.
   redis.call('HDEL', meta_key, 'held_until')

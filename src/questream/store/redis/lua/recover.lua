@@ -54,7 +54,7 @@ for p, head in ipairs(request.heads) do
   end
 end
 count_live(meta_key, idle_key, tonumber(redis.call('HGET', meta_key, 'seq')))
-redis.call('HDEL', meta_key, 'settling', 'settler', 'held_until')
+redis.call('HDEL', meta_key, 'settling', 'settler', 'held_until', 'reserved')
 local store_epoch = this_process() .. ':' .. request.nonce
 redis.call('HSET', meta_key, 'incarnation', store_epoch, 'levels_epoch', store_epoch)
 if redis.call('HGET', meta_key, 'operation_epoch') == request.token then
