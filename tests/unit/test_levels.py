@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from questream.clustering.level_places import place, place_new
 from questream.clustering.levels import (
     Leaves,
     LevelRules,
@@ -13,7 +14,6 @@ from questream.clustering.levels import (
     leaf,
     leaves_of,
     parse_node,
-    place,
     regroup,
 )
 from questream.clustering.mirror import ClusterMoved, Mirror
@@ -24,6 +24,8 @@ SUBJECTS = 6
 LEAVES_OF_EACH = 5
 # Few leaves: resolutions that part a toy graph as the product's part thousands of leaves.
 RULES = LevelRules(resolutions=(1.0, 0.2))
+# What is tied is one intent.
+WIDE = LevelRules(resolutions=(0.1, 0.1))
 
 
 def leaves_of_subjects(seed: int = 0, subjects: int = SUBJECTS, each: int = LEAVES_OF_EACH) -> Leaves:
@@ -85,6 +87,78 @@ def test_what_is_near_as_a_whole_keeps_the_id_of_the_larger_part_and_the_other_l
     found = regroup(near_leaves(200, 0.7), Levels(parents, (3, 1)), LevelRules())
     assert {intent(found.levels, number) for number in range(1, 201)} == {Node(1, 1)}
     assert found.ended == {Node(1, 2): Node(1, 1)}
+
+
+def leaves_with_one_beside(mean: float) -> Leaves:
+    """Leaves 1 to 6 of one subject, and leaf 7, which is near to leaf 1 alone: its mean cosine to the six is `mean`."""
+    towards_one = 0.55
+    rows = np.zeros((7, 8), np.float32)
+    for row in range(6):
+        rows[row, [0, 1 + row]] = 0.5**0.5
+    of_all = (6 * mean / 0.5**0.5 - towards_one) / 6
+    rows[6, [0, 1]] = of_all, towards_one
+    rows[6, 7] = (1.0 - of_all**2 - towards_one**2) ** 0.5
+    return Leaves(np.arange(1, 8), rows, np.ones(7))
+
+
+@pytest.mark.parametrize(("mean", "stands_alone"), [(0.1, True), (0.19, True), (0.21, False)])
+def test_what_is_not_near_to_the_rest_of_its_intent_stands_alone(mean: float, stands_alone: bool) -> None:
+    leaves = leaves_with_one_beside(mean)
+    levels = regroup(leaves, Levels(), WIDE).levels
+    assert {intent(levels, number) for number in range(1, 7)} == {Node(1, 1)}
+    assert intent(levels, 7) == (leaf(7) if stands_alone else Node(1, 1))
+    anything = LevelRules(WIDE.resolutions, least_mean_cosine=-1.0)
+    assert intent(regroup(leaves, Levels(), anything).levels, 7) == Node(1, 1)
+
+
+@pytest.mark.parametrize(("mean", "stands_alone"), [(0.17, True), (0.19, False)])
+def test_what_is_in_an_intent_stays_until_it_is_clearly_far(mean: float, stands_alone: bool) -> None:
+    former = Levels({leaf(number): Node(1, 1) for number in range(1, 8)}, (2, 1))
+    levels = regroup(leaves_with_one_beside(mean), former, WIDE).levels
+    assert intent(levels, 7) == (leaf(7) if stands_alone else Node(1, 1))
+
+
+def test_what_people_keep_in_an_intent_stays_however_far_it_is() -> None:
+    kept = {leaf(7): Node(1, 1)}
+    levels = regroup(leaves_with_one_beside(0.1), Levels(kept, (2, 1)), WIDE, kept).levels
+    assert {intent(levels, number) for number in range(1, 8)} == {Node(1, 1)}
+
+
+def test_an_intent_that_people_keep_leaves_in_has_none_that_is_not_near_to_them() -> None:
+    kept = {leaf(number): Node(1, 1) for number in range(1, 7)}
+    for mean, into in ((0.1, leaf(7)), (0.3, Node(1, 1))):
+        levels = regroup(leaves_with_one_beside(mean), Levels(kept, (2, 1)), WIDE, kept).levels
+        assert intent(levels, 7) == into
+
+
+def test_a_topic_may_be_wide() -> None:
+    leaves = leaves_with_one_beside(0.1)
+    own = {leaf(number): Node(1, number) for number in range(1, 8)}
+    levels = regroup(leaves, Levels(), WIDE, own).levels
+    assert {topic(levels, number) for number in range(1, 8)} == {Node(2, 1)}
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 60), inertia=st.sampled_from([0.0, 0.2]))
+def test_no_intent_has_a_leaf_that_is_not_near_to_the_rest(seed: int, count: int, inertia: float) -> None:
+    random = np.random.default_rng(seed)
+    leaves = Leaves(
+        np.arange(1, count + 1),
+        unit_rows(random.normal(0, 1, (count, 6)).astype(np.float32)),
+        random.integers(1, 9, count).astype(np.float64),
+    )
+    rules = LevelRules(WIDE.resolutions, inertia=inertia)
+    levels = Levels()
+    for _ in range(3):
+        levels = regroup(leaves, levels, rules).levels
+        intents = np.array([intent(levels, number) for number in leaves.ids.tolist()])
+        for row in range(count):
+            others = (intents == intents[row]).all(axis=1)
+            others[row] = False
+            if others.any():
+                cosines = leaves.directions[others] @ leaves.directions[row]
+                least = rules.least_mean_cosine * (1.0 - inertia / 2.0)
+                assert np.average(cosines, weights=leaves.sizes[others]) >= least - 1e-5
 
 
 def test_few_leaves_are_not_parted_as_many_are() -> None:
@@ -242,6 +316,24 @@ def test_new_leaves_fall_where_their_neighbours_are_or_stand_alone() -> None:
     assert found == {first: intent(levels, 4), second: intent(levels, 5)}
     assert place(mirror, Levels(), RULES, [first]) == {}
     assert place(mirror, levels, RULES, []) == {}
+
+
+def test_a_new_leaf_falls_into_no_intent_that_is_not_near_to_it() -> None:
+    leaves = leaves_with_one_beside(0.1)
+    six = Levels({leaf(number): Node(1, 1) for number in range(1, 7)}, (2, 1))
+    vector = leaves.directions[6:]
+    for mean, into in ((0.1, None), (0.19, None), (0.21, Node(1, 1))):
+        leaves = leaves_with_one_beside(mean)
+        mirror, vector = mirror_of(leaves.directions), leaves.directions[6:]
+        assert place(mirror, six, RULES, [7]).get(7) == into
+        before = mirror_of(leaves.directions[:6])
+        assert place_new(before, six, RULES, vector) == [into]
+    # The next of the intents around it is asked.
+    two = Levels({**six.parents, leaf(8): Node(1, 2)}, (3, 1))
+    near = unit_rows(leaves_with_one_beside(0.1).directions[6:] + 0.5 * np.eye(1, 8, 7, dtype=np.float32))
+    mirror = mirror_of(np.vstack([leaves.directions, near]))
+    vector = leaves_with_one_beside(0.1).directions[6:]
+    assert place_new(mirror, two, RULES, vector) == [Node(1, 2)]
 
 
 def test_a_new_leaf_may_fall_beside_another_that_came_with_it() -> None:

@@ -6,7 +6,8 @@ one stays there, and has no ties to what they keep in another. Where Leiden join
 the one that it is tied to more; what it finds of one such in several places is one. Nodes that would change theirs do
 so only for a clear gain: what they have in the new one exceeds what they had in the old by a share of all their ties.
 A resolution is a share of all ties: the fewer other subjects a stream has, the further it parts each. Communities that
-are near to each other as a whole are therefore one at any resolution.
+are near to each other as a whole are therefore one at any resolution, and a node that is not near to the rest of its
+community as a whole is in none.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class TieRules(NamedTuple):
     """A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`.
 
     Two communities are one from a mean cosine of `one_from` between a question of the one and a question of the other.
+    A node whose questions have a mean cosine below `least_mean_cosine` to the others of its community is in none.
     `inertia` is the share of a node's ties that a change of its community has to gain.
     """
 
     neighbours: int
     least_cosine: float
     one_from: float
+    least_mean_cosine: float
     inertia: float
 
 
@@ -68,6 +71,7 @@ class LevelGraph:
         self._kept_in = kept_in
         self._new = new & (kept_in == 0)
         self._one_from = rules.one_from
+        self._least_mean_cosine = rules.least_mean_cosine
         self._inertia = rules.inertia
         self._count = len(unit)
         self._unit, self._sizes = unit, sizes
@@ -90,7 +94,8 @@ class LevelGraph:
         former = np.where(self._new & np.isin(found, found[~self._new]), 0, self._former)
         fresh = int(self._former.max(initial=0)) + 1
         named = self._united(found, after_former(found, former, votes, fresh))
-        return self._joined(self._calmed(np.where(self._kept_in > 0, self._kept_in, named)), votes)
+        calmed = self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
+        return self._without_far(self._joined(calmed, votes))
 
     def _parted(self, found: Numbers) -> Numbers:
         """Communities with nodes that people keep in several: each other node goes where its strongest ties lead."""
@@ -238,6 +243,40 @@ class LevelGraph:
             near[changed] = nearness(*pairs[:, changed])
         return numbers[of]
 
+    def _without_far(self, found: Numbers) -> Numbers:
+        """The communities (n,) without the nodes that are not near to the rest of theirs: each of these is alone."""
+        _, of, counts = np.unique(found, return_inverse=True, return_counts=True)
+        apart = found.copy()
+        fresh = int(max(found.max(initial=0), self._former.max(initial=0))) + 1
+        for rows in np.split(np.argsort(of.ravel(), kind="stable"), np.cumsum(counts)[:-1]):
+            if len(rows) > 1:
+                far = rows[self._far(rows, found[rows])]
+                apart[far] = fresh + far
+        return apart
+
+    def _far(self, rows: Numbers, found: Numbers) -> Flags:
+        """Which nodes (n,) of one community are to leave it, the farthest first, until each is near to the others.
+
+        One that was in it stays for less, by half of the inertia; what people keep there stays, and what it came to
+        does not leave for that: it may be near to the others alone.
+        """
+        unit, sizes = self._unit[rows].astype(np.float64), self._sizes[rows]
+        is_kept = self._kept_in[rows] > 0
+        asked = self._least_mean_cosine * np.where(found == self._former[rows], 1.0 - self._inertia / 2.0, 1.0)
+        left = np.where(is_kept, 0.0, sizes)
+        to_kept, of_kept = unit @ ((sizes - left) @ unit), float((sizes - left).sum())
+        far = np.zeros(len(rows), np.bool_)
+        while True:
+            # Of the others alone: with itself a node has a cosine of 1.
+            cosines, others = unit @ (left @ unit) - left, left.sum() - left
+            nearness = np.maximum(_mean(cosines, others), _mean(cosines + to_kept, others + of_kept))
+            is_alone = others + of_kept <= _SHORTEST
+            above = np.where(far | is_kept | is_alone, np.inf, nearness - asked)
+            farthest = int(above.argmin())
+            if above[farthest] >= 0.0:
+                return far
+            far[farthest], left[farthest] = True, 0.0
+
     def _ties_to(self, block_of: Numbers, kept: Numbers, community: Numbers) -> Floats:
         """By block, the weight of its ties to those of a community that are not in the block."""
         total: Floats = np.zeros(len(community))
@@ -246,6 +285,12 @@ class LevelGraph:
             counts = (block >= 0) & (block != block_of[there]) & (kept[there] == community[block])
             total += np.bincount(block[counts], self._weights[counts], len(community))
         return total
+
+
+def _mean(sums: Floats, counts: Floats) -> Floats:
+    """The mean (n,) by sums and counts; below any cosine where there is none."""
+    means: Floats = np.where(counts > _SHORTEST, sums / np.maximum(counts, _SHORTEST), -np.inf)
+    return means
 
 
 def most_shared(of: Numbers, former: Numbers, weights: Floats, count: int) -> Numbers:

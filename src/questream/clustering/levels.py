@@ -8,8 +8,8 @@ leaves. They are computed over centroids, from time to time, each run beginning 
 - The communities of a level are those of `level_graph.py`, beginning from the former ones, at the level's resolution.
 - A community has the id of the former one with which it shares most questions.
 
-A node without ties, or with none that hold, is alone: it is its own intent, its own topic, without a row anywhere. What
-has been in a topic leaves it for another alone.
+A node without ties, or with none that hold, is alone: it is its own intent, its own topic, without a row anywhere. A
+leaf that is not near to the rest of its intent is its own intent. What has been in a topic leaves it for another alone.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _PREFIXES = f"c{LEVEL_LETTERS}"
 
 _SHORTEST = 1e-9
 _HARDLY = 1e-9
+_ANY_COSINE = -2.0
 
 
 class Node(NamedTuple):
@@ -63,15 +64,17 @@ class LevelRules:
     they are taken for less.
 
     A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. Communities whose questions have
-    a mean cosine of `one_from` are one at any resolution. `inertia` is the share of a
-    leaf's ties that a change of its intent has to gain; an intent's change of its topic has to gain twice that. A new
-    leaf goes where the `voters` nearest leaves are.
+    a mean cosine of `one_from` are one at any resolution. A leaf whose questions have a mean cosine below
+    `least_mean_cosine` to the others of its intent is in none. `inertia` is the share of a leaf's ties that a change of
+    its intent has to gain; an intent's change of its topic has to gain twice that. A new leaf goes where the `voters`
+    nearest leaves are.
     """
 
     resolutions: tuple[float, float] = (24.0, 8.0)
     neighbours: int = 8
     least_cosine: float = 0.4
     one_from: float = 0.6
+    least_mean_cosine: float = 0.2
     inertia: float = 0.2
     voters: int = 4
 
@@ -81,7 +84,7 @@ class LevelRules:
             given = getattr(self, name)
             if not isinstance(given, int | np.integer) or given < 1:
                 raise ValueError(f"{name} is a whole number, 1 or more")
-        for name in ("least_cosine", "one_from", "inertia"):
+        for name in ("least_cosine", "one_from", "least_mean_cosine", "inertia"):
             if not _is_number(getattr(self, name)):
                 raise ValueError(f"{name} is a finite number")
         resolutions: Any = self.resolutions
@@ -174,7 +177,13 @@ def directions(mirror: Mirror, rows: Numbers) -> Matrix:
     mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
     centred: Matrix = mirror.sums[rows] / mirror.members[rows].astype(np.float32)[:, None]
     centred -= mean
-    return _unit(centred)
+    return unit_rows(centred)
+
+
+def unit_rows(vectors: Matrix) -> Matrix:
+    """The vectors (n, d) at length 1."""
+    unit: Matrix = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SHORTEST)
+    return unit
 
 
 def load_libraries() -> None:
@@ -215,7 +224,9 @@ def regroup(
         kept_in = np.array([kept[node].number if node in kept else 0 for node in nodes], np.int64).reshape(-1)
         former_of = np.where(kept_in > 0, kept_in, former_of)
         new = np.bincount(of_leaf, ~is_new, len(nodes)) == 0
-        ties = TieRules(rules.neighbours, rules.least_cosine, rules.one_from, rules.inertia * level)
+        # A topic may be wide.
+        near = rules.least_mean_cosine if level == 1 else _ANY_COSINE
+        ties = TieRules(rules.neighbours, rules.least_cosine, rules.one_from, near, rules.inertia * level)
         found = LevelGraph(unit, sizes, former_of, kept_in, new, resolution, ties).communities()
         if level > 1 and rules.inertia > 0.0:
             found = _accompanied(found, former_of)
@@ -232,63 +243,6 @@ def regroup(
         of_leaf = row_of[of_leaf]
     levels = Levels(parents, tuple(next_numbers))
     return Regrouped(levels, _ended(former, levels, ids, leaf_sizes))
-
-
-def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int]) -> dict[int, Node]:
-    """The communities that new leaves of the mirror fall into between two runs: where the leaves nearest to each are.
-
-    One that is not in it has none near enough, or only such as are alone.
-    """
-    rows = mirror.rows(new)
-    if not rows:
-        return {}
-    cosines = _cosines(mirror, directions(mirror, np.array(rows)))
-    placed: dict[int, Node] = {}
-    for column, row in enumerate(rows):
-        # A leaf sees those that came before it.
-        cosines[rows[column:], column] = -np.inf
-        parent = _voted(mirror, levels, rules, cosines[:, column], placed)
-        if parent is not None:
-            placed[int(mirror.ids[row])] = parent
-    return placed
-
-
-def place_new(mirror: Mirror, levels: Levels, rules: LevelRules, vectors: Matrix) -> list[Node | None]:
-    """As `place` for leaves that each begin with one of the vectors (n, d), of length 1; they see the mirror alone."""
-    if not mirror.count:
-        return [None] * len(vectors)
-    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
-    centred: Matrix = (vectors - mean).astype(np.float32)
-    cosines = _cosines(mirror, _unit(centred))
-    return [_voted(mirror, levels, rules, cosines[:, column], {}) for column in range(len(vectors))]
-
-
-def _cosines(mirror: Mirror, directed: Matrix) -> Floats:
-    """Cosines (m, n) between the centred centroids of a mirror's m clusters and n directions (n, d).
-
-    As `directions` of all rows would give them, from the products that the mirror has.
-    """
-    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
-    members = mirror.members.astype(np.float64)
-    dots = (mirror.sums @ directed.T) / members[:, None] - directed @ mean
-    dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))
-    squares = mirror.dot_self / members**2 - 2.0 * dot_mean + float(mean @ mean)
-    cosines: Floats = dots / np.sqrt(np.maximum(squares, _SHORTEST))[:, None]
-    return cosines
-
-
-def _voted(
-    mirror: Mirror, levels: Levels, rules: LevelRules, cosines: Floats, placed: Mapping[int, Node]
-) -> Node | None:
-    """The community of the nearest leaves, weighed as their ties would be."""
-    near = np.flatnonzero(cosines >= rules.least_cosine)
-    votes: dict[Node, float] = {}
-    for row in near[np.lexsort((mirror.ids[near], -cosines[near]))][: rules.voters].tolist():
-        cluster_id = int(mirror.ids[row])
-        parent = levels.parents.get(leaf(cluster_id)) or placed.get(cluster_id)
-        if parent is not None:
-            votes[parent] = votes.get(parent, 0.0) + float(cosines[row]) * float(mirror.members[row]) ** 0.5
-    return min(votes, key=lambda node: (-votes[node], node)) if votes else None
 
 
 def _accompanied(found: Numbers, former: Numbers) -> Numbers:
@@ -326,12 +280,7 @@ def _majority(former: Sequence[Node], of_leaf: Numbers, sizes: Floats, count: in
 def _sums(unit: Matrix, sizes: Floats, row_of: Numbers, count: int) -> tuple[Matrix, Floats]:
     """Directions (count, d) and sizes (count,) of communities."""
     sums, totals = sums_of(unit, sizes, row_of, count)
-    return _unit(sums.astype(np.float32)), totals
-
-
-def _unit(vectors: Matrix) -> Matrix:
-    unit: Matrix = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SHORTEST)
-    return unit
+    return unit_rows(sums.astype(np.float32)), totals
 
 
 def _ended(former: Levels, levels: Levels, ids: Iterable[int], sizes: Floats) -> dict[Node, Node | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaf, place, regroup
+from questream.clustering.level_places import place
+from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaf, regroup
 from questream.clustering.mirror import Mirror
 
 # A run costs what all leaves cost: of so many new questions, and of so large a share of all, the levels may change.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from questream.clustering.level_places import place
 from questream.clustering.levels import (
     Leaves,
     LevelRules,
@@ -15,7 +16,6 @@ from questream.clustering.levels import (
     leaf,
     leaves_of,
     parse_node,
-    place,
     regroup,
 )
 from questream.clustering.mirror import Mirror

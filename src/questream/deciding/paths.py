@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from questream.clustering.levels import LevelRules, Levels, Node, leaf, place, place_new
+from questream.clustering.level_places import place, place_new
+from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.mirror import Mirror
 from questream.clustering.stored_levels import Within
 from questream.domain import Matrix

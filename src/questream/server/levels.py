@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from questream.clustering.levels import LevelRules, Levels, Node, leaf, place
+from questream.clustering.level_places import place
+from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.stored_levels import StoredLevels, Within
 from questream.garbage import garbage_collection_delayed
 from questream.server.mirrors import Mirrors

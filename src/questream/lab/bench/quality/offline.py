@@ -96,7 +96,7 @@ def _cut_to(tree: NDArray[np.float64], share: float) -> Clustering:
 def _leiden(directions: Matrix, resolution: float) -> Clustering:
     """Communities of the questions themselves: those of leaves that hold a question each."""
     questions = np.arange(1, len(directions) + 1)
-    rules = LevelRules((resolution, 1.0), neighbours=_NEIGHBOURS, least_cosine=0.0)
+    rules = LevelRules((resolution, 1.0), neighbours=_NEIGHBOURS, least_cosine=0.0, least_mean_cosine=-1.0)
     levels = regroup(Leaves(questions, directions, np.ones(len(questions))), Levels(), rules).levels
     return Clustering(None, numbered([levels.path(question)[1] for question in questions.tolist()]))
 

@@ -1,0 +1,115 @@
+"""Where a new leaf falls between two runs of the levels: to those nearest to it, if their intent is near to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+import numpy as np
+
+from questream.clustering.level_graph import Floats
+from questream.clustering.levels import LevelRules, Levels, Node, directions, leaf, unit_rows
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
+from questream.domain import Matrix
+
+_SHORTEST = 1e-9
+
+
+def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int]) -> dict[int, Node]:
+    """The communities that new leaves of the mirror fall into between two runs: where the leaves nearest to each are.
+
+    An intent has to be near to the new leaf as a whole, as in a run; if it is not, the next one of those leaves is
+    asked. A leaf that is not in the result has none near enough, or only such as are alone.
+    """
+    rows = mirror.rows(new)
+    if not rows:
+        return {}
+    cosines = _cosines(mirror, directions(mirror, np.array(rows)))
+    for column in range(len(rows)):
+        # A leaf sees those that came before it.
+        cosines[rows[column:], column] = -np.inf
+    communities = _Communities(mirror, levels, rules, cosines, set(rows))
+    placed: dict[int, Node] = {}
+    for column, row in enumerate(rows):
+        parent = communities.around(column)
+        if parent is not None:
+            communities.add(row, parent)
+            placed[int(mirror.ids[row])] = parent
+    return placed
+
+
+def place_new(mirror: Mirror, levels: Levels, rules: LevelRules, vectors: Matrix) -> list[Node | None]:
+    """As `place` for leaves that each begin with one of the vectors (n, d), of length 1; they see the mirror alone."""
+    if not mirror.count:
+        return [None] * len(vectors)
+    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    centred: Matrix = (vectors - mean).astype(np.float32)
+    communities = _Communities(mirror, levels, rules, _cosines(mirror, unit_rows(centred)), set())
+    return [communities.around(column) for column in range(len(vectors))]
+
+
+class _Communities:
+    """The communities around new leaves; `cosines` (m, n) are those of a mirror's m clusters to each of these.
+
+    Of the clusters in the rows `new` none is in a community until it is added.
+    """
+
+    def __init__(self, mirror: Mirror, levels: Levels, rules: LevelRules, cosines: Floats, new: Set[int]) -> None:
+        self._members = mirror.members
+        self._least_mean_cosine = rules.least_mean_cosine
+        self._cosines = cosines
+        self._nearest = [_nearest(mirror, rules, of) for of in cosines.T]
+        near = {row for rows in self._nearest for row in rows}.difference(new)
+        parents = {row: levels.parents.get(leaf(int(mirror.ids[row]))) for row in near}
+        self._parents = {row: parent for row, parent in parents.items() if parent is not None}
+        self._rows: dict[Node, list[int]] = {parent: [] for parent in self._parents.values()}
+        if self._rows:
+            for node, parent in levels.parents.items():
+                if parent in self._rows and not node.level:
+                    row = mirror.row_of.get(node.number)
+                    if row is not None and row not in new:
+                        self._rows[parent].append(row)
+
+    def around(self, column: int) -> Node | None:
+        """The community of the leaves nearest to a new one, weighed as their ties would be."""
+        votes: dict[Node, float] = {}
+        for row in self._nearest[column]:
+            parent = self._parents.get(row)
+            if parent is not None:
+                weight = float(self._cosines[row, column]) * float(self._members[row]) ** 0.5
+                votes[parent] = votes.get(parent, 0.0) + weight
+        ranked = sorted(votes, key=lambda node: (-votes[node], node))
+        return next((node for node in ranked if node.level > 1 or self._is_near(node, column)), None)
+
+    def add(self, row: int, parent: Node) -> None:
+        """The new leaf of this row is in that community."""
+        self._parents[row] = parent
+        self._rows[parent].append(row)
+
+    def _is_near(self, intent: Node, column: int) -> bool:
+        rows = self._rows[intent]
+        questions = self._members[rows]
+        cosines = self._cosines[rows, column]
+        return float(cosines @ questions) >= self._least_mean_cosine * float(questions.sum())
+
+
+def _nearest(mirror: Mirror, rules: LevelRules, cosines: Floats) -> list[int]:
+    """The rows of the clusters that say where a leaf with these cosines (m,) falls, the nearest first."""
+    near = np.flatnonzero(cosines >= rules.least_cosine)
+    order = np.lexsort((mirror.ids[near], -cosines[near]))
+    rows: list[int] = near[order][: rules.voters].tolist()
+    return rows
+
+
+def _cosines(mirror: Mirror, directed: Matrix) -> Floats:
+    """Cosines (m, n) between the centred centroids of a mirror's m clusters and n directions (n, d).
+
+    As `directions` of all rows would give them, from the products that the mirror has.
+    """
+    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    members = mirror.members.astype(np.float64)
+    dots = (mirror.sums @ directed.T) / members[:, None] - directed @ mean
+    dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))
+    squares = mirror.dot_self / members**2 - 2.0 * dot_mean + float(mean @ mean)
+    cosines: Floats = dots / np.sqrt(np.maximum(squares, _SHORTEST))[:, None]
+    return cosines
