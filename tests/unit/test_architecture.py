@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "questream"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # From the ground up: a package imports those before it.
 LAYERS = (
-    {"errors", "garbage", "guarded", "signatures"},
+    {"errors", "garbage", "guarded", "interrupts", "signatures"},
     {"domain", "marks", "rulings"},
     {"clustering", "events", "naming"},
     {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},

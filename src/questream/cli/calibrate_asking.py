@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from questream.cli.output import printable, remark
+from questream.interrupts import settle_interrupt
 from questream.lab.calibration.answers_file import append_answer
 from questream.records.files import LabelledPair
 
@@ -65,6 +66,7 @@ def _ask(console: Console, heading: str, first: str, second: str) -> str | None:
         try:
             typed = input().strip().lower()
         except (EOFError, KeyboardInterrupt):
+            settle_interrupt()
             console.print()
             return None
         for names, meaning in ((_YES, "yes"), (_NO, "no"), (_SKIP, "skip")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
 import signal
@@ -12,9 +11,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from questream.cli.streams import close_streams, open_streams
+from questream.interrupts import INTERRUPTED, Interrupts
 
 _FAILED = 1
-_INTERRUPTED = 130
+_LONGEST_END_SECONDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,29 +22,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     `arguments` default to those of the process.
     """
-    code = _FAILED
+    if arguments is None:
+        _run_process()
+    sys.exit(_run(arguments))
+
+
+def _run_process() -> NoReturn:
+    interrupts, code = Interrupts(), _FAILED
     try:
-        open_streams()
-        if arguments is None:
-            _handle_interrupts()
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        interrupts.install()
+        sys.unraisablehook = _report_unraisable
+        code = _run(sys.argv[1:])
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        code = INTERRUPTED
     finally:
-        if arguments is None and threading.current_thread() is threading.main_thread():
-            # The command has ended; what Python still does to end itself needs no traceback when it is cut short.
-            signal.signal(signal.SIGINT, lambda *_: os._exit(code))
-    if arguments is None and (code == _INTERRUPTED or _is_at_work()):
+        if interrupts.settle():
+            # Also where the command lost it, and ended by something else.
+            code = INTERRUPTED
+        # The command has ended; what Python still does to end itself needs no traceback when it is cut short.
+        for number in (signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, lambda *_: os._exit(code))
+    if code == INTERRUPTED:
+        # A thread that somebody waits for may itself wait for something.
+        signal.alarm(_LONGEST_END_SECONDS)
+    if code == INTERRUPTED or _is_at_work():
         _end_at_once(code)
     sys.exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from questream.cli.app import run_command
-    from questream.cli.failures import report_unwritten_stdout
+    try:
+        open_streams()
+        from questream.cli.app import run_command
+        from questream.cli.failures import report_unwritten_stdout
 
-    code = run_command(arguments)
-    failed = close_streams()
+        code = run_command(arguments)
+        failed = close_streams()
+    except KeyboardInterrupt:
+        return INTERRUPTED
     if failed is None:
         return code
     report_unwritten_stdout(failed)
@@ -69,16 +84,7 @@ def _end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _handle_interrupts() -> None:
-    # A shell without job control starts what runs beside it with SIGINT ignored, and Python leaves it so.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.unraisablehook = _interrupt_again
-
-
-def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
-    """An interrupt that fell into a callback, where Python drops it, comes once more."""
-    if issubclass(ignored.exc_type, KeyboardInterrupt):
-        _thread.interrupt_main()
-    else:
+def _report_unraisable(ignored: sys.UnraisableHookArgs) -> None:
+    """An interrupt that fell into a callback, where Python drops it, comes once more, and is no error to report."""
+    if not issubclass(ignored.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(ignored)

@@ -18,6 +18,7 @@ import orjson
 from questream.broker.connect import open_producer
 from questream.broker.port import Outgoing, Place
 from questream.errors import QuestreamError, StoreRefused, StoreUnavailable
+from questream.interrupts import settle_interrupt
 from questream.lab.bench.drift import Asked, DriftingQuestions
 from questream.lab.bench.machine import open_file_count, resident_bytes, thread_count
 from questream.lab.bench.servers import own_stream
@@ -126,6 +127,7 @@ def measure_soak(settings: Settings, plan: SoakPlan, announce: Announce) -> Soak
         try:
             samples.extend(_sampled(own, plan, crew, sender, announce))
         except KeyboardInterrupt:
+            settle_interrupt()
             announce("soak: interrupted")
     return _verdict(plan, samples, crew)
 

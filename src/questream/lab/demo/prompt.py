@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from questream.interrupts import settle_interrupt
 from questream.lab.demo.screen import render_answer
 from questream.lab.demo.snapshot import Answer
 from questream.lab.demo.stream import Asker
@@ -59,6 +60,7 @@ def _read_line() -> str:
     try:
         return input("\n? ").strip()
     except (EOFError, KeyboardInterrupt):
+        settle_interrupt()
         return ""
 
 

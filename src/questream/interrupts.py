@@ -1,0 +1,73 @@
+"""Ctrl-C that takes effect also where a KeyboardInterrupt is lost on its way.
+
+Python raises it between any two instructions of the main thread. It is lost where those are of a callback whose errors
+C code clears (a destructor, a weak reference, an attribute that is looked for), and where a library keeps it as the
+outcome of a task. So it is remembered, and raised again until the command ends or goes on knowingly.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+INTERRUPTED = 130
+_AGAIN_SECONDS = 0.2
+# A command that loses it for so long, or takes so long to end by it, is ended.
+_LONGEST_SECONDS = 10.0
+
+
+class Interrupts:
+    """The handler of SIGINT, and of the alarm that raises it again; both run in the main thread."""
+
+    def __init__(self) -> None:
+        # When the first one came that is not settled.
+        self._since: float | None = None
+
+    def install(self) -> None:
+        """Handle the signals from here on, SIGINT also where it was inherited ignored."""
+        signal.signal(signal.SIGALRM, self._raise_again)
+        signal.signal(signal.SIGINT, self._raise)
+
+    def settle(self) -> bool:
+        """Raise none again; true where one had come."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        had_come, self._since = self._since is not None, None
+        return had_come
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS, _AGAIN_SECONDS)
+        raise KeyboardInterrupt
+
+    def _raise_again(self, _number: int, _frame: FrameType | None) -> None:
+        if self._since is None:
+            return
+        if signal.getsignal(signal.SIGINT) != self._raise:
+            # By now it means something else, such as to finish what is in hand.
+            self.settle()
+            signal.raise_signal(signal.SIGINT)
+        elif time.monotonic() > self._since + _LONGEST_SECONDS:
+            os._exit(INTERRUPTED)
+        elif not _is_on_its_way(sys.exc_info()[1]):
+            raise KeyboardInterrupt
+
+
+def _is_on_its_way(handled: BaseException | None) -> bool:
+    """True where the error that is handled now, or one that it came from, ends the command."""
+    while handled is not None:
+        if isinstance(handled, KeyboardInterrupt | SystemExit):
+            return True
+        handled = handled.__context__
+    return False
+
+
+def settle_interrupt() -> None:
+    """For code that catches a KeyboardInterrupt and goes on: it is not raised again."""
+    handler = signal.getsignal(signal.SIGINT)
+    interrupts = getattr(handler, "__self__", None)
+    if isinstance(interrupts, Interrupts):
+        interrupts.settle()

@@ -1,0 +1,136 @@
+"""Ctrl-C, also where the KeyboardInterrupt is lost in a library: each command as a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_cli_streams import clean, socket_that_never_answers
+
+# In the middle of a call: as CPython clears an error in a callback of C, and an event loop keeps it for itself.
+LOSING = """
+import signal
+def losing(call):
+    def lost(*args, **kwargs):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            pass
+        return call(*args, **kwargs)
+    return lost
+"""
+CLIENTS = {
+    "kafka-python": """
+from kafka.net.manager import KafkaConnectionManager
+KafkaConnectionManager.bootstrap = losing(KafkaConnectionManager.bootstrap)
+""",
+    "confluent": """
+from questream.broker.confluent import connect
+connect._has_answer = losing(connect._has_answer)
+""",
+}
+
+
+@pytest.fixture
+def silent_broker() -> Iterator[str]:
+    with socket_that_never_answers() as silent:
+        yield f"127.0.0.1:{silent.getsockname()[1]}"
+
+
+def ended(script: str, *arguments: str, seconds: float = 30.0) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a Python program."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env=clean(),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("command", ["tail", "produce", "topics create"])
+def test_an_interrupt_that_a_client_loses_ends_the_command(
+    silent_broker: str, tmp_path: Path, client: str, command: str
+) -> None:
+    questions = tmp_path / "questions.txt"
+    questions.write_text("Where is my card?\n")
+    arguments = [*command.split(), *([str(questions)] if command == "produce" else [])]
+    settings = [f"--kafka.bootstrap_servers={silent_broker}", f"--kafka.client={client}"]
+    code, _, err = ended(f"{LOSING}{CLIENTS[client]}from questream.cli import main\nmain()", *arguments, *settings)
+    assert code == 130, err
+    assert "Traceback" not in err
+    # Not at the end of its wait for the broker.
+    assert "no broker answered" not in err
+
+
+INSTALLED = (
+    LOSING + "import time, questream.interrupts as interrupts\nhandler = interrupts.Interrupts(); handler.install()\n"
+)
+
+
+def test_an_interrupt_that_is_lost_every_time_ends_the_process() -> None:
+    losing_all = """
+interrupts._LONGEST_SECONDS = 1.0
+losing(int)()
+while True:
+    try:
+        while True:
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        pass
+"""
+    assert ended(INSTALLED + losing_all)[0] == 130
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_an_end_that_is_on_its_way_is_not_interrupted_again(signals: int) -> None:
+    """As `finally`, and as `with`, where other errors come and go meanwhile."""
+    cleaning = """
+import contextlib
+@contextlib.contextmanager
+def closing():
+    try:
+        yield
+    finally:
+        time.sleep(0.5)
+        with contextlib.suppress(ValueError):
+            raise ValueError
+        time.sleep(0.5)
+        print("closed")
+try:
+    with closing():
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("ended", handler.settle())
+time.sleep(0.5)
+"""
+    assert ended(INSTALLED + cleaning)[:2] == (0, "closed\nended True\n")
+
+
+def test_a_command_that_goes_on_knowingly_is_not_interrupted_again() -> None:
+    asking = """
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    interrupts.settle_interrupt()
+time.sleep(0.5)
+print("answered", handler.settle())
+"""
+    assert ended(INSTALLED + asking)[:2] == (0, "answered False\n")
+
+
+def test_an_interrupt_that_was_lost_goes_to_who_handles_it_by_now() -> None:
+    handed_over = """
+losing(int)()
+signal.signal(signal.SIGINT, lambda *_: print("stopping"))
+time.sleep(1)
+print("stopped")
+"""
+    assert ended(INSTALLED + handed_over)[:2] == (0, "stopping\nstopped\n")
