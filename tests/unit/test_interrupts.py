@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_cli_streams import clean, socket_that_never_answers
+from tests.unit.test_cli_streams import COMMAND, clean, socket_that_never_answers
 
 # In the middle of a call: as CPython clears an error in a callback of C, and an event loop keeps it for itself.
 LOSING = """
@@ -134,3 +136,44 @@ time.sleep(1)
 print("stopped")
 """
     assert ended(INSTALLED + handed_over)[:2] == (0, "stopping\nstopped\n")
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_server_that_is_told_to_stop_while_it_begins_to_serve_stops(silent_broker: str, number: str) -> None:
+    """Between the first line of its log and its loop of events."""
+    script = f"""
+import signal, uvicorn
+run = uvicorn.Server.run
+def told(server, **options):
+    signal.raise_signal(signal.{number})
+    run(server, **options)
+uvicorn.Server.run = told
+from questream.cli import main
+main()
+"""
+    settings = [f"--kafka.bootstrap_servers={silent_broker}", "--redis.url=redis://127.0.0.1:1/0", "--serve.port=auto"]
+    code, _, err = ended(script, "serve", *settings, seconds=60)
+    assert code == 0, err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_the_tools_of_a_language_model_while_they_wait_for_a_line(silent_broker: str) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "mcp", f"--kafka.bootstrap_servers={silent_broker}", "--redis.url=redis://127.0.0.1:1/0"],
+        env=clean(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        process.stdin.write(json.dumps(asked).encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(10) == 130
+        finally:
+            process.kill()

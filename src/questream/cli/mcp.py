@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import signal
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 
 from questream.cli.options import ConfigOption, SetOption, load_with_logs
 from questream.cli.serve import RoleName
-from questream.errors import MissingExtra, SettingsError
+from questream.errors import ExitCode, MissingExtra, SettingsError
 
 
 def mcp(
@@ -38,6 +40,8 @@ def mcp(
     from questream.server.access import Login, Role
     from questream.server.mcp.starting import serve_reads, serve_reads_and_writes
 
+    # The thread that reads stdin ends with its next line alone, and the server waits for it. Nothing else is in hand.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
     settings = load_with_logs(config, set_)
     name = f"{getpass.getuser()} by MCP" if actor is None else actor
     grants = dict.fromkeys(namespace or ["*"], Role.parse(role))

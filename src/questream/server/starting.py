@@ -175,9 +175,10 @@ def serve(settings: Settings) -> None:
         ) from None
     host, port = listening.getsockname()[:2]
     logger.info("the page is served", extra={"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
-    # uvicorn raises the signal again once it has stopped: then it has done its work.
+    server = uvicorn.Server(config)
+    # Also before and after it handles them itself: uvicorn raises a signal again once it has stopped.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, server.handle_exit)
     # A second thread would spin beside the model and other processes for each question that is compared with clusters.
     with threadpool_limits(1, user_api="blas"):
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
