@@ -83,8 +83,9 @@ def _explore(scenario: Scenario, model: Model) -> Explored:
             if not steps:
                 check_end(scenario, node.world)
                 explored.ends += 1
-            stack += _next(node, steps)
+            # What is put last is looked at first: a fault tells most where much has been done before it.
             stack += [_Node(f.world, f.what, node, node.actor, node.interruptions) for f in model.faults(node.world)]
+            stack += _next(node, steps)
         except Broken as broken:
             raise Violation(str(broken), node.trail()) from broken
     return explored
