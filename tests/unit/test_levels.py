@@ -25,7 +25,7 @@ LEAVES_OF_EACH = 5
 # Few leaves: resolutions that part a toy graph as the product's part thousands of leaves.
 RULES = LevelRules(resolutions=(1.0, 0.2))
 # What is tied is one intent.
-WIDE = LevelRules(resolutions=(0.1, 0.1))
+WIDE = LevelRules(resolutions=(0.01, 0.01))
 
 
 def leaves_of_subjects(seed: int = 0, subjects: int = SUBJECTS, each: int = LEAVES_OF_EACH) -> Leaves:
@@ -131,6 +131,30 @@ def test_an_intent_that_people_keep_leaves_in_has_none_that_is_not_near_to_them(
         assert intent(levels, 7) == into
 
 
+def leaves_of_a_wide_intent() -> Leaves:
+    """Leaves 1 to 24 of four subjects, with a mean cosine of about .17; each subject is tied to the next by a pair."""
+    rows = np.zeros((24, 40), np.float32)
+    for row in range(24):
+        subject = row // 6
+        bridge = 29 + subject if row % 6 == 5 else 28 + subject if row % 6 == 0 and subject else 5 + row
+        rows[row, [0, 1 + subject, bridge]] = np.sqrt([0.08, 0.42, 0.5])
+    return Leaves(np.arange(1, 25), rows, np.ones(24))
+
+
+def test_a_wide_intent_asks_for_less() -> None:
+    leaves = leaves_of_a_wide_intent()
+    levels = regroup(leaves, Levels(), WIDE).levels
+    assert {intent(levels, number) for number in range(1, 25)} == {Node(1, 1)}
+    # One that no other leaf of the intent is near to, but for one.
+    far = np.zeros((1, 40), np.float32)
+    far[0, [6, 39]] = 0.7, 0.51**0.5
+    more = Leaves(np.arange(1, 26), np.vstack([leaves.directions, far]), np.ones(25))
+    assert intent(regroup(more, Levels(), WIDE).levels, 25) == leaf(25)
+    mirror = mirror_of(leaves.directions)
+    assert place_new(mirror, levels, WIDE, far) == [None]
+    assert place_new(mirror, levels, WIDE, leaves.directions[3:4]) == [Node(1, 1)]
+
+
 def test_a_topic_may_be_wide() -> None:
     leaves = leaves_with_one_beside(0.1)
     own = {leaf(number): Node(1, number) for number in range(1, 8)}
@@ -156,8 +180,12 @@ def test_no_intent_has_a_leaf_that_is_not_near_to_the_rest(seed: int, count: int
             others = (intents == intents[row]).all(axis=1)
             others[row] = False
             if others.any():
+                whole = others.copy()
+                whole[row] = True
+                each = leaves.directions[whole] @ leaves.directions[whole].T
+                cohesion = leaves.sizes[whole] @ each @ leaves.sizes[whole] / leaves.sizes[whole].sum() ** 2
                 cosines = leaves.directions[others] @ leaves.directions[row]
-                least = rules.least_mean_cosine * (1.0 - inertia / 2.0)
+                least = min(rules.least_mean_cosine, cohesion / 2.0) * (1.0 - inertia / 2.0)
                 assert np.average(cosines, weights=leaves.sizes[others]) >= least - 1e-5
 
 

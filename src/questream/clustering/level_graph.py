@@ -28,6 +28,7 @@ Flags = NDArray[np.bool_]
 _NODES_OF_A_COMMUNITY = 8
 _ROWS_AT_ONCE = 1024
 _ROUNDS_OF_CALM = 10
+_SHARE_OF_WIDE = 0.5
 _SEED = 7
 # What Leiden draws when it refines a partition: as good as none, so that a run is the likely one.
 _RANDOMNESS = 0.001
@@ -262,20 +263,23 @@ class LevelGraph:
         """
         unit, sizes = self._unit[rows].astype(np.float64), self._sizes[rows]
         is_kept = self._kept_in[rows] > 0
-        asked = self._least_mean_cosine * np.where(found == self._former[rows], 1.0 - self._inertia / 2.0, 1.0)
-        left = np.where(is_kept, 0.0, sizes)
-        to_kept, of_kept = unit @ ((sizes - left) @ unit), float((sizes - left).sum())
+        ease = np.where(found == self._former[rows], 1.0 - self._inertia / 2.0, 1.0)
+        kept, left = np.where(is_kept, sizes, 0.0), np.where(is_kept, 0.0, sizes)
         far = np.zeros(len(rows), np.bool_)
         while True:
+            of_kept, of_left = kept @ unit, left @ unit
             # Of the others alone: with itself a node has a cosine of 1.
-            cosines, others = unit @ (left @ unit) - left, left.sum() - left
-            nearness = np.maximum(_mean(cosines, others), _mean(cosines + to_kept, others + of_kept))
-            is_alone = others + of_kept <= _SHORTEST
-            above = np.where(far | is_kept | is_alone, np.inf, nearness - asked)
-            farthest = int(above.argmin())
-            if above[farthest] >= 0.0:
+            to_left, others = unit @ of_left - left, left.sum() - left
+            to_all, all_others = unit @ of_kept + to_left, kept.sum() + others
+            nearness = np.maximum(_mean(to_left, others), _mean(to_all, all_others))
+            asked = least_mean_cosine(of_kept + of_left, float((kept + left).sum()), self._least_mean_cosine)
+            above = nearness - asked * ease
+            leaving = np.flatnonzero(~far & ~is_kept & (all_others > _SHORTEST) & (above < 0.0))
+            if not len(leaving):
                 return far
-            far[farthest], left[farthest] = True, 0.0
+            # Without the farther half the others may be near: few rounds, however many are far.
+            leaving = leaving[np.argsort(above[leaving], kind="stable")][: (len(leaving) + 1) // 2]
+            far[leaving], left[leaving] = True, 0.0
 
     def _ties_to(self, block_of: Numbers, kept: Numbers, community: Numbers) -> Floats:
         """By block, the weight of its ties to those of a community that are not in the block."""
@@ -285,6 +289,14 @@ class LevelGraph:
             counts = (block >= 0) & (block != block_of[there]) & (kept[there] == community[block])
             total += np.bincount(block[counts], self._weights[counts], len(community))
         return total
+
+
+def least_mean_cosine(total: Floats, questions: float, least: float) -> float:
+    """The mean cosine to a community that what is in it has at least; `total` (d,) is the sum of its directions.
+
+    In a wide one it is half of the mean cosine that its questions have to each other.
+    """
+    return min(least, _SHARE_OF_WIDE * float(total @ total) / questions**2)
 
 
 def _mean(sums: Floats, counts: Floats) -> Floats:

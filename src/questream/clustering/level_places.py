@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
-from questream.clustering.level_graph import Floats
+from questream.clustering.level_graph import Floats, least_mean_cosine
 from questream.clustering.levels import LevelRules, Levels, Node, directions, leaf, unit_rows
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
@@ -55,7 +55,7 @@ class _Communities:
     """
 
     def __init__(self, mirror: Mirror, levels: Levels, rules: LevelRules, cosines: Floats, new: Set[int]) -> None:
-        self._members = mirror.members
+        self._mirror = mirror
         self._least_mean_cosine = rules.least_mean_cosine
         self._cosines = cosines
         self._nearest = [_nearest(mirror, rules, of) for of in cosines.T]
@@ -76,7 +76,7 @@ class _Communities:
         for row in self._nearest[column]:
             parent = self._parents.get(row)
             if parent is not None:
-                weight = float(self._cosines[row, column]) * float(self._members[row]) ** 0.5
+                weight = float(self._cosines[row, column]) * float(self._mirror.members[row]) ** 0.5
                 votes[parent] = votes.get(parent, 0.0) + weight
         ranked = sorted(votes, key=lambda node: (-votes[node], node))
         return next((node for node in ranked if node.level > 1 or self._is_near(node, column)), None)
@@ -88,9 +88,11 @@ class _Communities:
 
     def _is_near(self, intent: Node, column: int) -> bool:
         rows = self._rows[intent]
-        questions = self._members[rows]
-        cosines = self._cosines[rows, column]
-        return float(cosines @ questions) >= self._least_mean_cosine * float(questions.sum())
+        members = self._mirror.members[rows].astype(np.float64)
+        questions = float(members.sum())
+        total = members @ directions(self._mirror, np.array(rows)).astype(np.float64)
+        asked = least_mean_cosine(total, questions, self._least_mean_cosine)
+        return float(self._cosines[rows, column] @ members) >= asked * questions
 
 
 def _nearest(mirror: Mirror, rules: LevelRules, cosines: Floats) -> list[int]:

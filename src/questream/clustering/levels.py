@@ -65,9 +65,9 @@ class LevelRules:
 
     A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. Communities whose questions have
     a mean cosine of `one_from` are one at any resolution. A leaf whose questions have a mean cosine below
-    `least_mean_cosine` to the others of its intent is in none. `inertia` is the share of a leaf's ties that a change of
-    its intent has to gain; an intent's change of its topic has to gain twice that. A new leaf goes where the `voters`
-    nearest leaves are.
+    `least_mean_cosine` to the others of its intent is in none; a wide intent asks for less. `inertia` is the share of a
+    leaf's ties that a change of its intent has to gain; an intent's change of its topic has to gain twice that. A new
+    leaf goes where the `voters` nearest leaves are.
     """
 
     resolutions: tuple[float, float] = (24.0, 8.0)
