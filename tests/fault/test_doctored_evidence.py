@@ -246,39 +246,39 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
     "a question was moved from where it was not": (lambda e: with_steps_from(e, "c3"), {Promise.CORRECTIONS}),
     "the store has forgotten what was decided": (
         lambda e: replace(e, stored={"default": replace(e.stored["default"], operations={})}),
-        {Promise.STANDING},
+        {Promise.RULINGS},
     ),
     "a pinned cluster is not pinned": (
         lambda e: with_cluster(e, 2, pinned=False),
-        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+        {Promise.RULINGS, Promise.CLUSTER_TOPIC},
     ),
-    "a cluster is muted": (lambda e: with_cluster(e, 2, muted=True), {Promise.STANDING, Promise.CLUSTER_TOPIC}),
+    "a cluster is muted": (lambda e: with_cluster(e, 2, muted=True), {Promise.RULINGS, Promise.CLUSTER_TOPIC}),
     "a cluster is resolved": (
         lambda e: with_cluster(e, 2, resolved_size=1),
-        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+        {Promise.RULINGS, Promise.CLUSTER_TOPIC},
     ),
-    "a pinned cluster was merged away": (lambda e: with_cluster(e, 2, merged_into=3), {Promise.STANDING}),
-    "a cluster was merged into a pinned one": (lambda e: with_cluster(e, 4, merged_into=2), {Promise.STANDING}),
+    "a pinned cluster was merged away": (lambda e: with_cluster(e, 2, merged_into=3), {Promise.RULINGS}),
+    "a cluster was merged into a pinned one": (lambda e: with_cluster(e, 4, merged_into=2), {Promise.RULINGS}),
     "what keeps two clusters apart is gone": (
         lambda e: with_cluster(e, 2, bound=frozenset()),
-        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+        {Promise.RULINGS, Promise.CLUSTER_TOPIC},
     ),
     "a label that an operation gave is gone": (
         lambda e: with_cluster(e, 3, label=None, route=None),
-        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+        {Promise.RULINGS, Promise.CLUSTER_TOPIC},
     ),
-    "rules are gone": (lambda e: without_meta(e, "rules"), {Promise.STANDING, Promise.CLUSTER_TOPIC}),
+    "rules are gone": (lambda e: without_meta(e, "rules"), {Promise.RULINGS, Promise.CLUSTER_TOPIC}),
     "a question is decided by former rules": (
         lambda e: with_output(e, -1, threshold=THRESHOLD),
-        {Promise.STANDING},
+        {Promise.RULINGS},
     ),
     "a question goes where it was turned away": (
         lambda e: with_output(with_text(e, FOUNDER + 1, TURNED_AWAY), -2, similarity=0.9),
-        {Promise.STANDING},
+        {Promise.RULINGS},
     ),
     "a question does not go where it was moved": (
         lambda e: with_output(with_text(e, FOUNDER + 1, MOVED), -2, similarity=0.9),
-        {Promise.STANDING},
+        {Promise.RULINGS},
     ),
     "a merge is not told of": (lambda e: without_newest_state(e, b"default/c1"), {Promise.CLUSTER_TOPIC}),
 }

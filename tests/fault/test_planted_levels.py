@@ -23,8 +23,8 @@ THRESHOLD = 0.9
 OPTIONS = {"clusters.threshold": THRESHOLD, "clusters.similarity": "cosine"}
 RULES = Rules(THRESHOLD, hash_vector, similarity="cosine")
 
-KEPT: Broken = {None: set(), "kept-ignored": {Promise.STANDING}}
-MERGED: Broken = {None: set(), "kept-merged": {Promise.STANDING}}
+KEPT: Broken = {None: set(), "kept-ignored": {Promise.RULINGS}}
+MERGED: Broken = {None: set(), "kept-merged": {Promise.RULINGS}}
 BROKEN: Broken = {None: set(), **{bug: {Promise.LEVELS} for bug in LEVEL_BUGS if bug not in KEPT | MERGED}}
 
 

@@ -24,24 +24,24 @@ UNDER_WORKERS: Broken = {
     None: set(),
     "operation-published-twice": {Promise.OPERATIONS},
     "operation-not-published": {Promise.OPERATIONS},
-    "pinned-merged": {Promise.STANDING},
-    "separated-merged": {Promise.STANDING},
+    "pinned-merged": {Promise.RULINGS},
+    "separated-merged": {Promise.RULINGS},
     "names-mixed": {Promise.NAMES},
-    "exemplars-ignored": {Promise.STANDING},
-    "rules-ignored": {Promise.STANDING},
+    "exemplars-ignored": {Promise.RULINGS},
+    "rules-ignored": {Promise.RULINGS},
 }
 # c1 and c2 stand apart, of c3 somebody chooses what stands for it, c4 is merged with c1 and parts from it.
 SHOWN = ["one two", "red sea", "old key", "long road", "one two", "red sea"]
 SHOWN_LATER = ["one two", *["red sea"] * 2, *["old key"] * 2, "long road", "new thing"]
 OF_TEXTS: Broken = {
     None: set(),
-    "representative-overruled": {Promise.STANDING},
-    "erased-text-published": {Promise.STANDING},
-    "mode-ignored": {Promise.STANDING},
+    "representative-overruled": {Promise.RULINGS},
+    "erased-text-published": {Promise.RULINGS},
+    "mode-ignored": {Promise.RULINGS},
     "two-routes": {Promise.ONE_ID},
-    "own-threshold-ignored": {Promise.STANDING},
+    "own-threshold-ignored": {Promise.RULINGS},
 }
-AFTER_A_LOSS: Broken = {None: set(), "operations-forgotten": {Promise.STANDING}}
+AFTER_A_LOSS: Broken = {None: set(), "operations-forgotten": {Promise.RULINGS}}
 
 
 @cases(UNDER_WORKERS)

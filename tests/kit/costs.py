@@ -19,7 +19,7 @@ import pytest
 _BY_FILE, _BY_KIND = "processor seconds", "processor seconds by kind"
 _SHOWN = 60
 _LOOK_EVERY_SECONDS = 0.2
-# By what stands in the command; the first that fits.
+# By words of the command; the first that fits.
 _KINDS = {
     "kafka.Kafka": "Apache Kafka",
     "redis-": "Redis and Sentinel",

@@ -1,4 +1,4 @@
-"""Questions by day, counted from decisions that stand in no topic."""
+"""Questions by day, counted from decisions that are in no topic."""
 
 from __future__ import annotations
 

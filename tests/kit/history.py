@@ -33,7 +33,7 @@ TOLERANCE = 1e-4
 def read_records(files: Iterable[Path]) -> list[dict[str, Any]]:
     """The commits and merges that workers recorded, in the order of the store's log."""
     lines = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
-    # Commits that moved nothing, all their clusters being frozen, stand at the seq that they found.
+    # Commits that moved nothing, all their clusters being frozen, have the seq that they found.
     return sorted(lines, key=lambda line: (line["seq"], not line["moved"]))
 
 
@@ -115,7 +115,7 @@ class History:
 
 
 def assert_log_matches(history: History, records: Iterable[dict[str, Any]], stream: Stream) -> None:
-    """Replay the records; after each, the clusters that Redis' log names at its seq stand as the replay has them."""
+    """Replay the records; after each, the clusters that Redis' log names at its seq are as the replay has them."""
     entries: dict[int, list[dict[bytes, bytes]]] = {}
     # redis-py's annotations allow for answers that only other calls give.
     client: Any = stream.redis()

@@ -64,7 +64,7 @@ class Shown:
 
 
 class _Letters(DeadLetters):
-    """Dead letters that stand in no topic."""
+    """Dead letters that are in no topic."""
 
     def _read(self) -> ReadDeadLetters:
         now, newest = time.time_ns() // 1_000_000, list[tuple[DeadLetter, bool]]()

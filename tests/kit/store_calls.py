@@ -28,6 +28,6 @@ def confirm_one(
 
 
 def verify_one(store: Store, namespace: str, published: Iterable[tuple[int, int]]) -> str | None:
-    """The store epoch that one namespace stands in, or None."""
+    """The store epoch of one namespace, or None."""
     position = store.verify_before_commit({namespace: dict(published)}).positions[namespace]
     return None if position is None else position.store_epoch

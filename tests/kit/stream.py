@@ -80,7 +80,7 @@ class Stream:
     group_id: str = field(default_factory=lambda: f"group-{uuid.uuid4().hex[:8]}")
 
     def overrides(self, **more: Any) -> dict[str, Any]:
-        """Settings by dotted key; in `more` two underscores stand for the dot."""
+        """Settings by dotted key; in `more` two underscores replace the dot."""
         return {
             "kafka.bootstrap_servers": self.bootstrap_servers,
             "kafka.group_id": self.group_id,
@@ -135,7 +135,7 @@ class Stream:
             consumer.close(autocommit=False)
 
     def set_back(self) -> None:
-        """Have the group, which nobody is in, stand at the beginning of the input topic again."""
+        """Have the group, which nobody is in, begin at the start of the input topic again."""
         consumer = RecordConsumer(
             bootstrap_servers=self.bootstrap_servers, group_id=self.group_id, enable_auto_commit=False
         )

@@ -1,6 +1,6 @@
 """A worker as a process: `python -m tests.kit.worker_process JSON`, with a fault built in where the test wants one.
 
-The JSON: `settings` by dotted key; `hash_encoder`, whether tests/kit/vectors.py stands for the model, and then
+The JSON: `settings` by dotted key; `hash_encoder`, whether tests/kit/vectors.py replaces the model, and then
 `text_seconds`, how long each text takes; `port_file`, where to write the port of the metrics page; `record`, a file for
 every commit and merge that the store accepted, or null;
 `clock`, a file with the seconds by which this process' clock is ahead, read again and again, or null;
@@ -138,7 +138,7 @@ def write_port(worker: Worker, port_file: Path) -> None:
 def name_stores(servers: dict[str, str]) -> None:
     """Have a Redis that is reached by one of these paths be found at the Redis's own place.
 
-    Workers must name their Redis alike; a path of a worker's own stands for another route to the same name.
+    Workers must name their Redis alike; a path of a worker's own is another route to the same name.
     """
     worker: Any = questream.stream.worker
     location_of = worker.location_of

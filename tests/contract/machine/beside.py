@@ -1,4 +1,4 @@
-"""Rules of what stands beside the clusters: levels, leases, holds, ledgers that are cut, streams and admission."""
+"""Rules of what is kept beside the clusters: levels, leases, holds, ledgers that are cut, streams and admission."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _PARTITION, _OFFSET = "questream-partition", "questream-offset"
 
 @dataclass(frozen=True)
 class Era:
-    """A life of the input topic at its end: what had been asked and what stood in the ledgers then.
+    """A life of the input topic at its end: what had been asked and what was in the ledgers then.
 
     What lies in the other topics below `output_ends` and `dead_letter_ends` is about this life or an earlier one.
     """
@@ -87,7 +87,7 @@ class _Lives:
     def partition_about(self, place: Place, published: Entry, ends: Sequence[Mapping[int, int]]) -> int:
         """The partition that something published is about.
 
-        It is of the life in which a record of its key stood at its place: at least once, a decision can be repeated
+        It is of the life in which a record of its key was at its place: at least once, a decision can be repeated
         when the topic has been made anew. Where that decides nothing, its own offset shows when it was published.
         """
         known = [number for number, keys in enumerate(self._keys) if place in keys and keys[place] == published.key]

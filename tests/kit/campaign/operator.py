@@ -47,7 +47,7 @@ KNOWN_ONLY_DECISIONS = 5
 THRESHOLDS = (0.56, 0.6, 0.63)
 KEYS = Keys("questream")
 
-# What was planned cannot be done: the clusters are others by now, or what it would undo stands no more.
+# What was planned cannot be done: the clusters are others by now, or what it would undo is no more in force.
 _IS_OFF = (OperationRefused, NamingsDiffer, KeyError, ValueError)
 
 
@@ -381,13 +381,13 @@ class Operator:
 
     def _on_levels(self, store: Store, namespace: str, live: Sequence[ClusterState]) -> Plan | None:
         """Of two intents or topics, or of what is moved to one."""
-        standing = set(store.levels(namespace).levels.parents.values())
+        live_nodes = set(store.levels(namespace).levels.parents.values())
         level = self._random.choice((1, 1, 2))
-        names = [str(node) for node in sorted(standing) if node.level == level]
+        names = [str(node) for node in sorted(live_nodes) if node.level == level]
         if len(names) < 2 or not live:
             return None
         one, other = self._random.sample(names, 2)
-        moved = f"c{self._random.choice(live).cluster_id}" if level == 1 else f"i{self._intent(standing)}"
+        moved = f"c{self._random.choice(live).cluster_id}" if level == 1 else f"i{self._intent(live_nodes)}"
         made: list[Callable[[Decisions], Propose]] = [
             lambda by: by.move_nodes([moved], one),
             lambda by: by.move_nodes([moved], "own"),
@@ -398,8 +398,8 @@ class Operator:
         ]
         return Plan(self._random.choice(made))
 
-    def _intent(self, standing: Iterable[Node]) -> int:
-        return self._random.choice(sorted(node.number for node in standing if node.level == 1))
+    def _intent(self, live_nodes: Iterable[Node]) -> int:
+        return self._random.choice(sorted(node.number for node in live_nodes if node.level == 1))
 
     def _question(self, namespace: str) -> KnownQuestion | None:
         """One that was decided lately."""

@@ -29,7 +29,7 @@ def digest(kinds: Iterable[type[Fault]]) -> str:
 
 
 def commit() -> str:
-    """The commit that the tree stands at, with `UNCOMMITTED` behind it where files differ; `unknown` without git."""
+    """The commit of the tree, with `UNCOMMITTED` behind it where files differ; `unknown` without git."""
     try:
         head, changed = (
             subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout.strip()
@@ -41,7 +41,7 @@ def commit() -> str:
 
 
 class Run:
-    """The rounds of one seed, of one commit, drawn from the same kinds; those that are finished stand in its file."""
+    """The rounds of one seed, of one commit, drawn from the same kinds; those that are finished are in its file."""
 
     def __init__(self, folder: Path, seed: int, commit: str, kinds: Iterable[type[Fault]]) -> None:
         self._described = {"version": _FORMAT, "seed": seed, "commit": commit, "kinds": digest(kinds)}

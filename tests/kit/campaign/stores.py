@@ -84,7 +84,7 @@ class SingleStore:
         return {_url(path): self.url for path in self.paths}
 
     def overrides(self, worker: int) -> dict[str, Any]:
-        """What a worker is told of the store."""
+        """The store as a worker gets it."""
         return {"redis.url": _url(self.paths[worker])}
 
 
@@ -117,7 +117,7 @@ class SentinelStore:
         return {}
 
     def overrides(self, worker: int) -> dict[str, Any]:
-        """What a worker is told of the store."""
+        """The store as a worker gets it."""
         del worker
         return {
             "redis.mode": "sentinel",

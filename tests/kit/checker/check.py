@@ -27,7 +27,7 @@ from tests.kit.checker.records import (
     check_unmatched,
 )
 from tests.kit.checker.rules import Rules
-from tests.kit.checker.standing import check_later_decisions, check_standing
+from tests.kit.checker.rulings import check_later_decisions, check_rulings
 from tests.kit.checker.twins import check_twins
 from tests.kit.checker.violation import Violation
 
@@ -47,7 +47,7 @@ _CHECKS: list[Callable[[Run, Rules], Iterator[Violation]]] = [
     check_levels,
     check_operations,
     check_corrections,
-    check_standing,
+    check_rulings,
     check_later_decisions,
     check_twins,
     check_cluster_topic,

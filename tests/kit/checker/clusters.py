@@ -140,7 +140,7 @@ def check_sizes(run: Run, rules: Rules) -> Iterator[Violation]:
 
 
 def _joined(unclear: Iterable[set[int]], live: Iterable[int]) -> list[set[int]]:
-    """The live clusters, each by itself but for those that stand in one of these sets together."""
+    """The live clusters, each by itself but for those that are in one of these sets together."""
     groups = [{number} for number in live]
     for together in unclear:
         touched = [group for group in groups if not group.isdisjoint(together)]
@@ -231,7 +231,7 @@ def _check_published_ids(run: Run, namespace: str, parted: set[int]) -> Iterator
     topic = run.cluster_topics.get(namespace)
     for number, states in (topic.states if topic is not None else {}).items():
         living = [state for state in states if not state.retired]
-        # Nothing stands for it once its texts are erased.
+        # Nothing represents it once its texts are erased.
         if len({state.own for state in living} - {None}) > 1:
             yield Violation(Promise.UNIQUE_ID, _name(namespace, number), "was published with two founders")
         if number in parted:
@@ -249,7 +249,7 @@ def _stored(run: Run, namespace: str) -> Stored:
 
 
 def root_of(run: Run, namespace: str, number: int | None) -> int | None:
-    """The live or retired cluster that an id stands for by now, if there is one."""
+    """The live or retired cluster that an id leads to by now, if there is one."""
     if number is None:
         return None
     stored, topic = _stored(run, namespace), run.cluster_topics.get(namespace)

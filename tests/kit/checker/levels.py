@@ -35,7 +35,7 @@ class Version:
         return set(self.parents.values())
 
     def path(self, cluster: str) -> list[str]:
-        """Topic, intent and cluster; what stands alone on a level is the node below again."""
+        """Topic, intent and cluster; alone on a level it is the node below again."""
         path = [cluster]
         for letter in _LEVELS:
             parent = self.parents.get(path[0], "")
@@ -98,7 +98,7 @@ def _version(number: int, parts: Mapping[int, Mapping[str, Any]]) -> Version:
 def _beyond_next(namespace: str, version: Version) -> Iterator[Violation]:
     for one in sorted(version.communities):
         if int(one[1:]) >= version.next[one[0]]:
-            detail = f"{one} stands in version {version.number}, whose next is {one[0]}{version.next[one[0]]}"
+            detail = f"{one} is in version {version.number}, whose next is {one[0]}{version.next[one[0]]}"
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
 
 
@@ -125,7 +125,7 @@ def _contradicted(
             detail = (
                 f"is {'/'.join(version.path(cluster))} in version {version.number}, kept in {_few(set(communities))}"
             )
-            yield Violation(Promise.STANDING, f"{namespace}/{cluster}", detail)
+            yield Violation(Promise.RULINGS, f"{namespace}/{cluster}", detail)
 
 
 def _changed(

@@ -1,4 +1,4 @@
-"""How the older clusters and the mean may have stood when a question opened a cluster.
+"""The possible centroids of older clusters and of the mean when a question opened a cluster.
 
 A batch is decided one question after another, so a founder was scored against what the questions before it had made of
 the older clusters and of the mean. Of a batch, whose decisions bear one time, the order is known within a partition (by
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tests.kit.checker.published import Decision, Run
 from tests.kit.checker.rules import Floats, Rules
+from tests.kit.checker.rulings import TurnedAway
 from tests.kit.checker.scores import Centroid
-from tests.kit.checker.standing import TurnedAway
 
 # Each other partition of a batch is taken to have come so far before the founder.
 _SHARES = (0.0, 0.5, 1.0)
@@ -54,8 +54,8 @@ class Openings:
         """Whether a cluster was opened in the founder's batch."""
         return any(d.number == number and d.outcome == "created" for d in self.batch(founder))
 
-    def stands(self, founder: Decision, number: int, before: Centroid | None) -> Iterator[Centroid]:
-        """How an older cluster may have stood, which stood so before the batch, or was opened in it.
+    def centroids(self, founder: Decision, number: int, before: Centroid | None) -> Iterator[Centroid]:
+        """The possible centroids of an older cluster that had this one before the batch, or was opened in it.
 
         None of the batch, or its first, its first two, ...: as many as leave the founder its place in its partition.
         """
@@ -67,16 +67,16 @@ class Openings:
         if least > most:
             # What was counted anew after a loss bears sizes that show no order.
             least, most = 0, len(joined)
-        stood = before or Centroid(0, np.zeros_like(self.vector(founder)))
-        room = max(0, self._rules.centroid_members - stood.members)
+        known = before or Centroid(0, np.zeros_like(self.vector(founder)))
+        room = max(0, self._rules.centroid_members - known.members)
         vectors = [self.vector(d) for d in joined[:most]]
         for count in range(least, most + 1):
-            stand = stood.plus(vectors[: min(count, room)])
-            if stand.members:
-                yield stand
+            centroid = known.plus(vectors[: min(count, room)])
+            if centroid.members:
+                yield centroid
 
     def means(self, founder: Decision, before: Centroid) -> list[Centroid]:
-        """How the mean may have stood, which stood so before the batch."""
+        """The possible means from this one before the batch."""
         room = self._rules.mean_questions - before.members
         if room <= 0:
             return [before]
@@ -95,7 +95,7 @@ class Openings:
         return means
 
     def mean_before(self, founder: Decision, after: Centroid) -> Centroid | None:
-        """How the mean stood before the batch after which it stood so; None if that is unknown."""
+        """The mean before the batch from this one after it; None if that is unknown."""
         batch = self.batch(founder)
         learned = after.members - len(batch)
         if after.members >= self._rules.mean_questions or learned < 0:

@@ -42,7 +42,7 @@ class Ruled:
     resolved_size: int | None = None
     # Suggestions about it that people dismissed.
     dismissed: frozenset[str] = frozenset()
-    # The name of the question that people chose to stand for it.
+    # The name of the question that people chose to represent it.
     represented: str | None = None
     threshold: float | None = None
     # The intent and the topic that people keep it in.
@@ -66,7 +66,7 @@ class Published:
     before: Mapping[int, Ruled]
     after: Mapping[int, Ruled]
     rules: Mapping[str, Any] | None = field(default=None)
-    # Of a merge that is taken back, the cluster that stands by itself again; and from where to where questions moved.
+    # Of a merge that is taken back, the cluster that is live again; and from where to where questions moved.
     parted: int | None = None
     moves: Sequence[tuple[int | None, int | None]] = ()
     # Where clusters and intents were put that people moved.
@@ -131,7 +131,7 @@ def check_operations(run: Run, rules: Rules) -> Iterator[Violation]:
         stored = (run.evidence.stored.get(namespace) or Stored()).operations
         of_topic = {one.number: one.id for one in published.get(namespace, ())[-_KEPT:]}
         for number in sorted(of_topic.keys() - stored.keys()):
-            yield Violation(Promise.STANDING, f"{namespace} {number}", "the store has forgotten the operation")
+            yield Violation(Promise.RULINGS, f"{namespace} {number}", "the store has forgotten the operation")
         for number in sorted(stored.keys()):
             if number not in of_topic and number > max(of_topic, default=0) - _KEPT:
                 yield _broken(namespace, number, "is in the store and was not published")
@@ -187,7 +187,7 @@ def unit(packed: bytes) -> Floats:
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
 
-def standing_numbers(operations: Sequence[Published]) -> set[int]:
+def numbers_in_force(operations: Sequence[Published]) -> set[int]:
     """The numbers of those that nobody has undone."""
     undone: set[int] = set()
     for one in operations:

@@ -16,7 +16,7 @@ from tests.kit.checker.stored import to_floats
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A record of the output topic. `number` is None where a replayed question stands near no cluster."""
+    """A record of the output topic. `number` is None where a replayed question is near no cluster."""
 
     entry: Entry
     topic: str
@@ -54,7 +54,7 @@ class State:
     dismissed: frozenset[str] = frozenset()
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
-    # The last operation on it; the question that people chose to stand for it, and what stood for it before.
+    # The last operation on it; the question that people chose to represent it, and the representative before.
     operation: int = 0
     represented: str | None = None
     own: str | None = None

@@ -137,7 +137,7 @@ def check_offsets(run: Run, rules: Rules) -> Iterator[Violation]:
     for place in sorted(run.decided.keys() | run.letters.keys()):
         committed = run.evidence.committed.get(place[0], 0)
         if place[1] >= committed:
-            yield Violation(Promise.OFFSETS, _name(place), f"published, yet the group stands at {committed}")
+            yield Violation(Promise.OFFSETS, _name(place), f"published, yet the group is at {committed}")
 
 
 def _compare_ledgers(run: Run, namespace: str) -> Iterator[Violation]:

@@ -34,7 +34,7 @@ class Operated:
     Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not known.
     `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are vectors
     by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set, `represents` the
-    text that it chose to stand for its cluster, and `erased` are the clusters of which it erased the texts. One that
+    text that it chose to represent its cluster, and `erased` are the clusters of which it erased the texts. One that
     `may_part` takes merges back.
     """
 

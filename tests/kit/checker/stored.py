@@ -55,7 +55,7 @@ class StoredCluster:
     bound: frozenset[str] = frozenset()
     # The intent and the topic that people keep it in.
     kept_in: frozenset[str] = frozenset()
-    # The name of the question that people chose to stand for it.
+    # The name of the question that people chose to represent it.
     represented: str | None = None
 
 

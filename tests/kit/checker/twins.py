@@ -1,9 +1,9 @@
 """No twins: what every founder scored against the older clusters when it opened its own.
 
-Redis' log tells how each cluster stood before and after each commit, and `openings` what the commit's own questions had
-made of it when the founder was scored. Where the log was trimmed or lost, published states stand for that: those with
-the sizes in the decisions around the founder's. An older cluster is a twin only if it was near enough however it
-may have stood.
+Redis' log has each cluster before and after each commit, and `openings` its centroid in between, by the questions of
+the commit, when the founder was scored. Where the log was trimmed or lost, published states replace that: those with
+the sizes in the decisions around the founder's. An older cluster is a twin only if it was near enough
+with each of its possible centroids.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _BETWEEN = 0.25
 
 
 @dataclass(slots=True)
-class Standing:
-    """How a namespace stands: its live clusters by number, and its mean, None where that is not known."""
+class Snapshot:
+    """A namespace at one moment: its live clusters by number, and its mean, None where that is not known."""
 
     clusters: dict[int, Centroid] = field(default_factory=dict)
     mean: Centroid | None = None
 
-    def copy(self) -> Standing:
+    def copy(self) -> Snapshot:
         """The same, to be left as it is."""
-        return Standing(dict(self.clusters), self.mean)
+        return Snapshot(dict(self.clusters), self.mean)
 
 
 def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
-    """Every founder stood below the threshold of every older cluster, and every other question at or above it."""
+    """Every founder was below the threshold of every older cluster, and every other question at or above it."""
     published = published_operations(run.evidence)
     for namespace in run.namespaces:
         decisions = run.decided_in(namespace)
@@ -55,7 +55,7 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
         openings = Openings(run, namespace, decisions, rules)
         stored = run.evidence.stored.get(namespace) or Stored()
-        # One that a merge was taken back of stands in the log a second time as it was opened.
+        # One that a merge was taken back of is in the log a second time as it was opened.
         parted = parted_by_people(published.get(namespace, ()))
         once = {number: founder for number, founder in created.items() if number not in parted}
         opened = _opened_in_log(stored, once, openings, rules)
@@ -97,25 +97,25 @@ def _twins_by_log(
     rules: Rules,
 ) -> Iterator[tuple[int, int]]:
     """(cluster, an older one that was within the threshold), for the clusters that the log saw `opened` at a seq."""
-    standing = Standing(mean=_mean_at_first(stored, opened))
+    snapshot = Snapshot(mean=_mean_at_first(stored, opened))
     for seq, changes in _by_seq(stored):
-        before = standing.copy()
+        before = snapshot.copy()
         for change in changes:
             if isinstance(change, MeanMoved):
-                standing.mean = Centroid(change.questions, change.vector_sum)
+                snapshot.mean = Centroid(change.questions, change.vector_sum)
             elif change.vector_sum is None:
-                standing.clusters.pop(change.number, None)
+                snapshot.clusters.pop(change.number, None)
             else:
-                standing.clusters[change.number] = Centroid(change.members, change.vector_sum)
+                snapshot.clusters[change.number] = Centroid(change.members, change.vector_sum)
         for number in [number for number, at in opened.items() if at == seq]:
             founder = created[number]
             mean = before.mean
-            if mean is None and standing.mean is not None:
-                mean = openings.mean_before(founder, standing.mean)
+            if mean is None and snapshot.mean is not None:
+                mean = openings.mean_before(founder, snapshot.mean)
             if mean is None and rules.similarity == "centred":
                 continue
             means: list[Centroid | None] = [None] if mean is None else [*openings.means(founder, mean)]
-            candidates = {n: [stood] for n, stood in before.clusters.items() if n < number}
+            candidates = {n: [centroid] for n, centroid in before.clusters.items() if n < number}
             candidates |= {n: [] for n, at in opened.items() if at == seq and n < number}
             near = _near_throughout(founder, candidates, means, openings, own, rules)
             if near is not None:
@@ -127,7 +127,7 @@ def _mean_at_first(stored: Stored, opened: Mapping[int, int]) -> Centroid | None
     dimension = next((len(c.vector_sum) for c in stored.log if c.vector_sum is not None), 0)
     nothing = Centroid(0, np.zeros(dimension))
     if not any(isinstance(change, MeanMoved) for change in stored.log):
-        # It is frozen, as it stands now.
+        # It is frozen, as it is now.
         return Centroid(stored.mean_questions, stored.mean_sum) if stored.mean_questions else nothing
     return nothing if stored.log and opened.get(1) == stored.log[0].seq else None
 
@@ -140,7 +140,7 @@ def _near_throughout(
     own: Thresholds,
     rules: Rules,
 ) -> int | None:
-    """An older cluster that the founder scored at or above its threshold, however it may have stood before the batch.
+    """An older cluster that the founder scored at or above its threshold, whatever its centroid was before the batch.
 
     One with no candidate was opened in the founder's batch. One that may have turned the founder away is none.
     """
@@ -150,19 +150,19 @@ def _near_throughout(
         if openings.turned_away.may_have(number, vector):
             continue
         known: Sequence[Centroid | None] = befores or [None]
-        stands = [stand for before in known for stand in openings.stands(founder, number, before)]
-        if stands and _is_near(vector, stands, means, rules):
+        centroids = [centroid for before in known for centroid in openings.centroids(founder, number, before)]
+        if centroids and _is_near(vector, centroids, means, rules):
             return number
     return None
 
 
-def _is_near(vector: Floats, stands: Sequence[Centroid], means: Sequence[Centroid | None], rules: Rules) -> bool:
-    """Whether each of these stands was near enough to the founder at each of these means, and at those between them."""
+def _is_near(vector: Floats, centroids: Sequence[Centroid], means: Sequence[Centroid | None], rules: Rules) -> bool:
+    """True if each of these centroids was near enough to the founder at each of these means and between them."""
     needed = rules.threshold + rules.tolerance
     # Most clusters are far from a founder, and one mean is enough to see that.
-    if (score(vector, stands, means[0], rules) < needed).any():
+    if (score(vector, centroids, means[0], rules) < needed).any():
         return False
-    scores = np.stack([score(vector, stands, mean, rules) for mean in means])
+    scores = np.stack([score(vector, centroids, mean, rules) for mean in means])
     lowest, highest = scores.min(axis=0), scores.max(axis=0)
     return bool((lowest - _BETWEEN * (highest - lowest) >= needed).all())
 
@@ -178,7 +178,7 @@ def _twin_by_topic(
 ) -> int | None:
     """An older cluster that the founder scored at or above the threshold, for one that is not in the log.
 
-    The time at which a merge was undone is not known: a cluster of `parted` may have stood as it ever did.
+    The time at which a merge was undone is not known: a cluster of `parted` may have been as it ever was.
     """
     decided_at = milliseconds(founder.value["decided_at"])
     if not 0 <= decided_at - _asked_at(founder) <= _CREDIBLE_MS:
@@ -193,7 +193,7 @@ def _twin_by_topic(
         if at <= decided_at:
             after[decision.number] = max(after.get(decision.number, 0), decision.size)
     around = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in topic.whole], decided_at)
-    means = [mean for stood in around for mean in _means_in_batch(stood, founder, openings)]
+    means = [mean for centroid in around for mean in _means_in_batch(centroid, founder, openings)]
     candidates: dict[int, list[Centroid]] = {}
     for older, states in topic.states.items():
         if older >= (founder.number or 0) or any(state.merged_into is not None or state.retired for state in states):
@@ -204,13 +204,13 @@ def _twin_by_topic(
             candidates[older] = [
                 Centroid(state.members, state.vector_sum) for state in states if state.vector_sum is not None
             ]
-        elif stood := _published_around(states, founder, older, before.get(older), after.get(older), openings):
-            candidates[older] = stood
+        elif centroids := _published_around(states, founder, older, before.get(older), after.get(older), openings):
+            candidates[older] = centroids
     return _near_throughout(founder, candidates, means or [None], openings, own, rules)
 
 
 def _means_in_batch(published: Centroid, founder: Decision, openings: Openings) -> list[Centroid]:
-    """How the mean may have stood for a founder, if it was published before the founder's batch, or after it."""
+    """The possible means for a founder, if it was published before the founder's batch, or after it."""
     befores = [published, openings.mean_before(founder, published)]
     if openings.opened_together(founder, 1):
         # Nothing was decided before that batch.
@@ -226,7 +226,7 @@ def _published_around(
     after: int | None,
     openings: Openings,
 ) -> list[Centroid]:
-    """How a cluster may have stood before the founder's batch, as it was published; nothing if it was not."""
+    """The possible centroids of a cluster before the founder's batch, as published; none if it was not."""
     by_size: dict[int, list[Centroid]] = {}
     for state in states:
         if state.vector_sum is not None:
@@ -239,7 +239,7 @@ def _published_around(
     # More than needed: a join may be decided before the founder and committed after it, and the other way round.
     smaller = [size for size in sorted(by_size) if size <= after][-3:]
     larger = [size for size in sorted(by_size) if size > after][:1]
-    return [stood for size in (*smaller, *larger) for stood in by_size[size]]
+    return [centroid for size in (*smaller, *larger) for centroid in by_size[size]]
 
 
 def _asked_at(decision: Decision) -> int:
@@ -249,7 +249,7 @@ def _asked_at(decision: Decision) -> int:
 
 
 def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid]:
-    """What may have stood at a moment: all within `_PUBLISHED_WITHIN_MS` of it, the last before and the first after.
+    """The possible states at a moment: all within `_PUBLISHED_WITHIN_MS` of it, the last before and the first after.
 
     Workers publish some time after they decided.
     """

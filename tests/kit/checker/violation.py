@@ -24,9 +24,9 @@ class Promise(StrEnum):
     NAMES = "a cluster keeps the label and the route that it was given, whatever merges"
     OPERATIONS = "an operation is published once, in the order of the numbers that the store gave"
     CORRECTIONS = "each question that an operation moved has one correction, and corrections lead from its decision on"
-    STANDING = "what people decided stands, whatever is lost, and nothing that comes later contradicts it"
+    RULINGS = "what people decided stays in force, whatever is lost, and nothing that comes later contradicts it"
     LEVELS = "an id of an intent or topic is given once and keeps its clusters, and a path is one that was published"
-    NO_TWINS = "no older cluster stood within the threshold of one that was opened"
+    NO_TWINS = "no older cluster was within the threshold of one that was opened"
     CLUSTER_TOPIC = "the cluster topic rebuilds what the store holds"
 
 

@@ -106,11 +106,11 @@ class _Trusting(MemoryStore):
     """A store that was restarted is taken to have lost nothing."""
 
     def require_recovery(self, namespace: str) -> None:
-        """It stands as it stood."""
+        """It stays as it was."""
 
 
 class _OffsetsFirst(TransactionalPublisher):
-    """Offsets are committed before the records that they stand for."""
+    """Offsets are committed before the records that they cover."""
 
     def publish(
         self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, verify_before_commit: Callable[[], None]

@@ -49,7 +49,7 @@ class Scenario:
     """Questions as directions in the plane (degrees), by partition and offset, taken in batches of `batch_questions`.
 
     `fine` makes every call a step; else what a worker reads, it reads in one step with what came before.
-    `topic_is_compared` asks that the cluster topic end as the store stands.
+    `topic_is_compared` asks that the cluster topic end as the store is.
     `interruptions` bounds how often a thread that could go on has to wait for another to come first.
     `together` takes a batch from all partitions of a worker, and lets a second one wait behind the batch that is being
     decided; `owners` are those of the partitions at the beginning, by turns where there are none.

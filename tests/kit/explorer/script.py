@@ -1,7 +1,7 @@
 """Run the product's code one outside call at a time.
 
 A run is repeated from its beginning with the answers that it got so far; the first call that has no answer yet ends it.
-So a worker can stand between any two calls, and its state there is plain data.
+So a worker can stop between any two calls, and its state there is plain data.
 """
 
 from __future__ import annotations

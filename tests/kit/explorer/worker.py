@@ -123,12 +123,12 @@ def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker. `front` is its intake and decider, `back` its publisher; `decided` stands between them.
+    """One worker. `front` is its intake and decider, `back` its publisher; `decided` is between them.
 
     `generation` is the one it knows, `assignment_id` numbers its assignments; `positions` and `ledgers` are by
     partition. `below` and `decided_assignment` are the decider's, `published_below`, `published_assignment` and
     `relayed_in` the publisher's, as are `unconfirmed`, which waits for the next verification, and `verified_at`, where
-    the outbox stood at the last. `waiting` stands between intake and decider while a batch is being decided.
+    the outbox was at the last. `waiting` is between intake and decider while a batch is being decided.
     """
 
     name: str
@@ -280,7 +280,7 @@ class Life:
             on_superseded=on_superseded,
             own_namespace=NAMESPACE,
         )
-        # A decider lives as long as its session; here one is made for each run, as it stood.
+        # A decider lives as long as its session; here one is made for each run, in its former state.
         decider._assignment_id, decider._published_below = worker.decided_assignment, dict(worker.below)
         work: dict[str, Callable[[], Any]] = {
             "recall": lambda: self._recall(worker, clusterer, job.subject),

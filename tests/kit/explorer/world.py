@@ -298,7 +298,7 @@ class Model:
             raise Broken(f"{worker.name} died of {error!r}") from error
 
     def _once(self, key: tuple[object, ...], work: Callable[[], T]) -> T:
-        """What `work` comes to, which the key determines: most of a world stands still from step to step."""
+        """What `work` comes to, which the key determines: most of a world stays the same from step to step."""
         known: T | None = self._known.get(key)
         if known is None:
             known = self._known[key] = work()
@@ -332,7 +332,7 @@ class Model:
             if call.name in _READS:
                 return store, Answer.of(self._read(store.view, call))
             changed = store.thaw()
-            # One store epoch stands between two losses; it is named so that equal worlds are equal.
+            # One store epoch is between two losses; it is named so that equal worlds are equal.
             with patch.object(uuid, "uuid4", lambda: SimpleNamespace(hex=f"after {losses} losses"[:12])):
                 value = getattr(changed, call.name)(*call.arguments)
         except Exception as error:  # the worker's to handle
@@ -347,7 +347,7 @@ def _has_unpublished(store: MemoryStore) -> bool:
 
 
 def _restarted(store: Frozen[MemoryStore]) -> Frozen[MemoryStore]:
-    """The store as another process has it: in no store epoch that stands."""
+    """The store as another process has it: in no store epoch in force."""
     restarted = store.thaw()
     for namespace in restarted.namespaces():
         restarted.require_recovery(namespace)

@@ -64,7 +64,7 @@ def fuzz_worker(stream: Stream, folder: Path, seed: int, first: int, records: in
 
 
 def _send(stream: Stream, seed: int, first: int, records: int) -> dict[Place, Sent]:
-    """What was sent, by where it stands."""
+    """The records sent, by their positions."""
     producers = [
         KafkaProducer(
             bootstrap_servers=stream.bootstrap_servers,

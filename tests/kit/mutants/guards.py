@@ -183,7 +183,7 @@ class Mutant:
         return next(suites for folder, suites in SUITES.items() if self.file.startswith(folder))
 
 
-# File, text, what stands in its place: guards that are no `if` of their own.
+# File, text, its replacement: guards that are no `if` of their own.
 LISTED = (
     (f"{LUA}/prelude.lua", "return run_id .. '.' .. replid", "return run_id"),
     (f"{LUA}/prelude.lua", "return run_id .. '.' .. replid", "return replid"),

@@ -105,7 +105,7 @@ class SecuredRedis(RedisServer):
         super().__init__(folder, appendfsync="always", directives=directives)
 
     def tls_url(self, user: str, password: str) -> str:
-        """`rediss://user:password@127.0.0.1:port/0`; both as they stand in a URL."""
+        """`rediss://user:password@127.0.0.1:port/0`; both as in a URL."""
         return f"rediss://{user}:{password}@{LOOPBACK}:{self._tls_port}/0"
 
 

@@ -85,7 +85,7 @@ class FailedOver(Fault):
         bed.sentinel.servers.fail_over()
 
 
-# All keys as they stand at one moment, each with its name: one dumped after the other, they would not be of one state.
+# All keys as of one moment, each with its name: one dumped after the other, they would not be of one state.
 _DUMP = """
 local dumps = {}
 for _, name in ipairs(redis.call('KEYS', '*')) do dumps[#dumps + 1] = {name, redis.call('DUMP', name)} end

@@ -70,7 +70,7 @@ def decided(operations: Sequence[Published]) -> Decided:
     return made
 
 
-def check_standing(run: Run, rules: Rules) -> Iterator[Violation]:
+def check_rulings(run: Run, rules: Rules) -> Iterator[Violation]:
     """The store has what the operations came to, in the clusters that theirs are by now.
 
     An operation that the store forgot before it was published may have left its mark on the clusters that it was on,
@@ -78,19 +78,19 @@ def check_standing(run: Run, rules: Rules) -> Iterator[Violation]:
     """
     for namespace, operations in published_operations(run.evidence).items():
         known = [one for one in rules.operated if one.namespace == namespace]
-        standing = _Standing(run, namespace, decided(operations), operations, forgotten(known, operations))
-        yield from standing.check_rules()
-        yield from standing.check_bound()
-        yield from standing.check_namings()
-        yield from standing.check_pins(rules.operated)
-        yield from standing.check_merges()
-        yield from standing.check_kept()
-        yield from standing.check_representatives(rules.operated)
-        yield from standing.check_erased(rules.operated)
+        in_force = _InForce(run, namespace, decided(operations), operations, forgotten(known, operations))
+        yield from in_force.check_rules()
+        yield from in_force.check_bound()
+        yield from in_force.check_namings()
+        yield from in_force.check_pins(rules.operated)
+        yield from in_force.check_merges()
+        yield from in_force.check_kept()
+        yield from in_force.check_representatives(rules.operated)
+        yield from in_force.check_erased(rules.operated)
 
 
-class _Standing:
-    """What stands of a namespace, to be held against its clusters in the store."""
+class _InForce:
+    """The operations in force of a namespace, to be compared with its clusters in the store."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _Standing:
                 yield _broken(self._namespace, root, "is one of clusters that people keep in two intents or topics")
 
     def check_representatives(self, operated: Sequence[Operated]) -> Iterator[Violation]:
-        """What people chose stands for a cluster and for what that became, in the words that they chose."""
+        """The question that people chose represents a cluster and what that became, in the words that they chose."""
         chosen: dict[int, set[str | None]] = {}
         for number, (_, after) in self._made.last.items():
             root = self._root(number)
@@ -237,7 +237,7 @@ class _Standing:
                     yield _broken(self._namespace, number, "was published with a text that somebody had erased")
 
     def _texts(self, operated: Sequence[Operated]) -> dict[str | None, str]:
-        """The texts that were chosen to stand for clusters, by the names that they have since."""
+        """The texts that were chosen to represent clusters, by the names that they have since."""
         published = {one.id: one for one in self._operations}
         return {
             ruled.represented: known.represents
@@ -278,7 +278,7 @@ def _check_thresholds(
     own: Thresholds,
     rules: Rules,
 ) -> Iterator[Violation]:
-    """The rules that stand last are in force, but for clusters with a threshold of their own."""
+    """The last rules are in force, but for clusters with a threshold of their own."""
     last = next((one for one in known if made.rules is not None and one.id == made.rules.id), None)
     if last is None or made.rules is None:
         return
@@ -374,4 +374,4 @@ class TurnedAway:
 
 
 def _broken(namespace: str, number: int | None, detail: str) -> Violation:
-    return Violation(Promise.STANDING, namespace if number is None else f"{namespace}/c{number}", detail)
+    return Violation(Promise.RULINGS, namespace if number is None else f"{namespace}/c{number}", detail)
