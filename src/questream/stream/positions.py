@@ -123,8 +123,7 @@ class Positions:
 
     def published(self, offsets: Offsets) -> None:
         """Note that records are published up to these offsets, and that these are committed."""
-        for at, offset in offsets.items():
-            partition = at
+        for partition, offset in offsets.items():
             self._done[partition] = max(offset, self._done.get(partition, -1))
 
     def commit_past_markers(self, positions: Mapping[Partition, int | None]) -> None:

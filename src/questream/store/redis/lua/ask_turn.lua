@@ -1,4 +1,4 @@
--- Stand in line for a turn to move the log, with what the log says after a seq: so that a proposal is sent once.
+-- Wait in line for a turn to move the log, with what the log says after a seq: so that a proposal is sent once.
 -- KEYS: 1 meta, 2 log
 -- ARGV: 1 store epoch, 2 seq, 3 token of the worker, 4 how long a turn lasts in ms
 -- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed, whose turn it is: 'own' or

@@ -1,6 +1,6 @@
 -- Claim the operations that wait to be published for one worker. Its claim ends with `confirm_operations`, or by itself.
 -- Fields of meta: operations_published, up to which number they are published; operation_epoch, the store epoch in which
--- that was compared with the topic, or the token of the recovery that did; operation_claim, whose claim stands until when.
+-- that was compared with the topic, or the token of the recovery that did; operation_claim, whose claim is in force until when.
 -- KEYS: 1 meta
 -- ARGV: 1 token, 2 how long the claim lasts in ms
 -- Replies: {store epoch, number of the last published one, number of the last one, 1 where what was published has been

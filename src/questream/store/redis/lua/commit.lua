@@ -89,7 +89,7 @@ end
 turns.finish()
 
 local log = open_log(log_key, seq)
-local standings, recorded = {}, {}
+local cluster_rows, recorded = {}, {}
 
 -- Which of the questions that a cluster counts may not be published: by partition, those not known to be committed.
 local joined = {}
@@ -153,7 +153,7 @@ for t, touch in ipairs(touches) do
     redis.call('ZREM', singletons_key, id)
   end
   redis.call('ZADD', outbox_key, now_ms, id)
-  standings[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7],
+  cluster_rows[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7],
     known[8], known[9], kept, known[11]}
   recorded[t] = {id, {size - joining, known[1] or '', known[2] or ''}}
 end
@@ -182,4 +182,4 @@ for p, partition in ipairs(partitions) do
   end
   record_head(meta_key, partition[1], batch.store_epoch, partition[3])
 end
-return {'committed', seq, missed, log.seq, standings, {tonumber(meta[6]) or 0, now_ms}}
+return {'committed', seq, missed, log.seq, cluster_rows, {tonumber(meta[6]) or 0, now_ms}}

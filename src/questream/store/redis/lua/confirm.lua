@@ -2,14 +2,14 @@
 -- so a worker that finds it changed leaves it there to be published again, and nobody takes out what was put there after his
 -- own records were sent: an older state may have come after them (verify_before_commit.lua). A count orders what came after; a
 -- clock may be set back, and a worker of an earlier release goes by it alone. Nothing leaves in another store epoch than
--- the records were sent in: what the store forgot may stand there anew. What a cluster counts is no longer in
+-- the records were sent in: what the store forgot may be there anew. What a cluster counts is no longer in
 -- flight once the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is
 -- published goes for good after ten minutes: a worker that publishes an earlier state of it until then finds it changed too.
 -- KEYS: 1 outbox, 2 meta, then N clusters
 -- ARGV: 1 JSON {topic/partition: committed offset}, 2 to 4 the outbox position before the records were sent: store
 --       epoch, count, ms; then pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next
 --       cluster's number
--- Replies: how many are published as they stand
+-- Replies: how many are published in their present states
 local outbox_key, meta_key = KEYS[1], KEYS[2]
 local committed, store_epoch = cjson.decode(ARGV[1]), ARGV[2]
 local sent_count, sent_ms = tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -1,7 +1,7 @@
 -- Hold a namespace still, so that it can be moved as a whole, or go on holding it. Nothing is decided meanwhile, since no
--- store epoch stands; nobody else recovers it until the time is over, which frees it from a holder that died.
+-- store epoch is in force; nobody else recovers it until the time is over, which frees it from a holder that died.
 -- KEYS: 1 meta
--- ARGV: 1 store epoch that has to stand, or '' to go on, 2 nonce, or the token to go on with, 3 ms to hold it from now
+-- ARGV: 1 store epoch that has to be in force, or '' to go on, 2 nonce, or the token to go on with, 3 ms to hold it from now
 -- Replies: the token, which recovers it; false where the store epoch is another, or somebody else has begun to recover it
 local meta_key, store_epoch, nonce_or_token, hold_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local token = nonce_or_token

@@ -1,4 +1,4 @@
--- The recorded decisions of a partition, and the store epoch that they stand in.
+-- The recorded decisions of a partition, and the store epoch that they are of.
 -- KEYS: 1 meta, 2 ledger
 -- ARGV: 1 topic/partition
 -- Replies: {store epoch, entries}, or error RECOVERY_NEEDED, or error LOST

@@ -1,4 +1,4 @@
--- Which of these clusters stand whole: every field is there, and the centroid is as long as the model's vectors. With a
+-- Which of these clusters are whole: every field is there, and the centroid is as long as the model's vectors. With a
 -- token the indexes are made to agree with the clusters that do; without one nothing is written.
 -- KEYS: 1 meta, 2 idle, 3 singletons, 4 aliases, then N clusters
 -- ARGV: 1 token of the memory that is compared, or '', 2 dimension, then N ids

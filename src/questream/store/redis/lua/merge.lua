@@ -126,8 +126,8 @@ for i, merge in ipairs(batch.merges) do
   local loser_members = tonumber(redis.call('HGET', key_of[lost_id], 'members') or -1)
   local moved = survivor_members ~= kept_members or loser_members ~= lost_members or refused[proposed_survivor]
     or refused[proposed_loser] or unaware
-  local kept = redis.call('HMGET', key_of[kept_id], unpack(STANDING))
-  local lost = redis.call('HMGET', key_of[lost_id], unpack(STANDING))
+  local kept = redis.call('HMGET', key_of[kept_id], unpack(ROW))
+  local lost = redis.call('HMGET', key_of[lost_id], unpack(ROW))
   if not moved and not dropped and survives_before(lost_id, lost, kept_id, kept) then
     kept_id, lost_id, kept, lost = lost_id, kept_id, lost, kept
   end
@@ -152,7 +152,7 @@ for i, merge in ipairs(batch.merges) do
     absorb(log, {survivor = survivor, loser = loser, idle = idle_key, singletons = singletons_key, aliases = aliases_key},
       survivor_id, loser_id, kept, lost, {members = as_text(kept_members + lost_members), sum = merged_sum(i),
         features = features, exemplars = united_exemplars(kept[11], lost[11]), members_kept = batch.members_kept})
-    local survived, ended = redis.call('HMGET', survivor, unpack(STANDING)), redis.call('HMGET', loser, unpack(STANDING))
+    local survived, ended = redis.call('HMGET', survivor, unpack(ROW)), redis.call('HMGET', loser, unpack(ROW))
     results[i] = {survived, ended, survivor_id, loser_id}
   end
 end

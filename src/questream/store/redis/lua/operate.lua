@@ -1,7 +1,7 @@
 -- Commit an operation: what somebody decided of clusters, all of it or nothing. Its number is above those of all operations
 -- before, also where the namespace has lost its count.
 -- What becomes of exemplars, thresholds and rules is in the log: workers that have not seen it decide again (`constrained` of meta).
--- Rules stand there in an entry of the mean, which stays as it is: a release before rules knows no other kind.
+-- Rules are there in an entry of the mean, which stays as it is: a release before rules knows no other kind.
 -- A merge is an operation on the survivor and the one that goes, in this order; where it is undone, on the one that the
 -- survivor is by now and the one that comes back.
 -- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, 9 remains, 10 levels,
@@ -132,8 +132,8 @@ if publishing[1] and number - request.kept > (tonumber(publishing[2] or 0) or 0)
 
 local now_ms = time_ms()
 local log = open_log(log_key, tonumber(meta[1]))
-local standings = {}
-for i = 1, merge and 2 or 0 do standings[i] = redis.call('HMGET', cluster_key(i), unpack(STANDING)) end
+local merged_rows = {}
+for i = 1, merge and 2 or 0 do merged_rows[i] = redis.call('HMGET', cluster_key(i), unpack(ROW)) end
 local one_id, other_id = request.clusters[1] and as_text(request.clusters[1][1]), request.clusters[2]
   and as_text(request.clusters[2][1])
 if merge then
@@ -183,7 +183,7 @@ if merge then
   local features, members_kept = merge[3], merge[4]
   local keys = {survivor = cluster_key(1), loser = cluster_key(2), idle = idle_key, singletons = singletons_key,
     aliases = aliases_key}
-  absorb(log, keys, one_id, other_id, standings[1], standings[2],
+  absorb(log, keys, one_id, other_id, merged_rows[1], merged_rows[2],
     {members = as_text(merge[1] + merge[2]), sum = sum_after, features = features, exemplars = request.clusters[1][9],
       members_kept = members_kept})
 end

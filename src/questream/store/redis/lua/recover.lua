@@ -3,7 +3,7 @@
 -- KEYS: 1 meta, 2 log, 3 outbox, then P ledgers, then idle
 -- ARGV: 1 JSON {token, nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
 --               seq, generation, rules, rules_operation: their text and the operation that set them}, heads: [[offset up to which all is decided, or -1, as it stands in the ledger's entry, whether the ledger cannot be read] * P],
---               floor: what the next number is at least, unpublished: [ids that the topic does not know as they stand]}, 2 mean sum
+--               floor: what the next number is at least, unpublished: [ids whose present states the topic does not know]}, 2 mean sum
 -- Replies: 0 if somebody else has recovered it meanwhile, or its memory is another by now, else 1
 local meta_key, log_key, outbox_key, idle_key = KEYS[1], KEYS[2], KEYS[3], KEYS[#KEYS]
 local request, mean_sum = cjson.decode(ARGV[1]), ARGV[2]

@@ -1,7 +1,7 @@
 -- Put a namespace's levels in the place of those that they were computed from. Versions are times, so that one that was
 -- lost is never given again.
 -- KEYS: 1 meta, 2 levels
--- ARGV: 1 store epoch that has to stand, 2 version that has to stand, 0 for none, 3 clusters opened by then,
+-- ARGV: 1 store epoch and 2 version that have to be in force, 0 for none, 3 clusters opened by then,
 --       4 the levels, 5 what people named, '' for nothing: store/levels_text.py, 6 the rules of the namespace that they
 --       were found by, '' for none: store/rules_text.py
 -- `heeded` is the version that was written last by a release which heeds what people decide of levels; where they decided

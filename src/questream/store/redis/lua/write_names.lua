@@ -1,6 +1,6 @@
 -- Write names that a language model made for clusters, or take them away.
 -- KEYS: 1 meta, 2 names
--- ARGV: 1 store epoch that has to stand, 2 number of changes that has to stand, '' for any,
+-- ARGV: 1 store epoch and 2 number of changes that have to be in force, '' for any,
 --       then for each cluster its id and its name (store/names_text.py), '' to take it away
 -- Replies: 1, 0 where something has changed since, or error RECOVERY_NEEDED
 local meta_key, names_key, store_epoch = KEYS[1], KEYS[2], ARGV[1]

@@ -27,7 +27,7 @@ local function put_names(levels_key, named)
   put(levels_key, 'named', named)
 end
 
--- The turns to move the log of a namespace, as the worker of a token finds them. Workers stand in the order they asked:
+-- The turns to move the log of a namespace, as the worker of a token finds them. Workers wait in the order they asked:
 -- 'token deadline' with a mark `*` once its turn has begun. Only the first of them moves the log, so that one far away
 -- commits too. A worker that is late has died, or asks again. Workers of earlier releases know no `line` of meta: they
 -- neither wait for these turns nor are waited for.
@@ -48,7 +48,7 @@ local function open_turns(meta_key, token, now_ms)
   end
   local turns = {}
   function turns.is_others() return waiting[1] ~= nil and mine ~= 1 end
-  -- Stand in line, unless the token is ''; whose turn it is: 'own', 'other' or ''. Waiting keeps the place; a turn once
+  -- Wait in line, unless the token is ''; whose turn it is: 'own', 'other' or ''. Waiting keeps the place; a turn once
   -- begun is not made longer.
   function turns.ask(turn_ms)
     if token ~= '' then
@@ -110,7 +110,7 @@ end
 
 -- The fields that `is_whole` looks at, and the fields of a cluster row, with which commits and merges reply.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
-local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
+local ROW = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
   'ruled', 'exemplars', 'kept', 'represented'}
 
 -- The three lists of references to questions of a cluster, one after the other; empty where they cannot be read.
@@ -123,7 +123,7 @@ end
 
 local function similarity_of(token) return tonumber(string.match(token, ':(%-?[%d.]+):')) or 0 end
 
--- The `later` references, then those of `known` that stand at other places.
+-- The `later` references, then those of `known` that are at other places.
 local function newest_members(known, later, most)
   local place = string.match(later, '^([^: ]*:)[^ ]*$')
   if place and known ~= '' and most == 3 and not string.find(known, place, 1, true) then
@@ -181,7 +181,7 @@ local function looked_at(features)
   return features and {'features', features} or {}
 end
 
--- Whether people turned questions away or moved them after `seq`, where the namespace stands at `now`: who has not seen
+-- Whether people turned questions away or moved them after `seq`, if the namespace is at `now`: who has not seen
 -- it may not decide.
 local function is_unaware(meta_key, seq, now)
   local constrained = tonumber(redis.call('HGET', meta_key, 'constrained') or nil) or 0
@@ -256,7 +256,7 @@ local function entry_of(found)
 end
 
 -- What a merge absorbed, as a table, and the entries of the stream after it; nil where it is not kept, or where a part of it
--- stands by itself again (`note_parted`).
+-- is live again (`note_parted`).
 local function remains_of(key, entry)
   if is_other('XRANGE', key, '-', '+', 'COUNT', 1) then return nil end
   local found = redis.call('XRANGE', key, entry, '+')
@@ -314,7 +314,7 @@ local function parted_absorbed(all, id, own)
   return table.concat(left, ' '), table.concat(back, ' ')
 end
 
--- Let a cluster that was merged away stand by itself again, as its `remains` say, but for what people decided of both and
+-- Make a cluster that was merged away live again, as its `remains` say, but for what people decided of both and
 -- their revisions. `keys` are {survivor, returned, idle, singletons, aliases}; `made` is what becomes of them: {members, sum
 -- and kept of the survivor, exemplars of the survivor, returned_exemplars, joined: how many questions that joined since go
 -- with the one that returns, returned_kept, threshold and returned_threshold: those of their own, '' for none}.
@@ -351,7 +351,7 @@ local function part(log, keys, survivor_id, returned_id, remains, made)
 end
 
 -- Let a cluster absorb another, but for what people decided of both and their revisions. `keys` are {survivor, loser, idle,
--- singletons, aliases}, `kept` and `lost` the STANDING of both; `made` is what becomes of them: {members, sum, features or
+-- singletons, aliases}, `kept` and `lost` the ROW of both; `made` is what becomes of them: {members, sum, features or
 -- false, exemplars or '', members_kept: references of each kind}.
 local function absorb(log, keys, survivor_id, loser_id, kept, lost, made)
   local survivor, loser = keys.survivor, keys.loser
@@ -394,8 +394,8 @@ local function levels_damage(meta_key, store_epoch)
   if redis.call('HGET', meta_key, 'levels_epoch') ~= store_epoch then return 'levels were not restored' end
 end
 
--- How often a cluster was found outdated in the cluster topic (verify_before_commit.lua): with the time, where the outbox
--- stands.
+-- How often a cluster was found outdated in the cluster topic (verify_before_commit.lua): with the time, the position
+-- of the outbox.
 local function outdated_count(meta_key)
   return tonumber(redis.call('HGET', meta_key, 'outdated_count')) or 0
 end
