@@ -1,4 +1,4 @@
-"""What is told of questions and events that were read, and how sessions with Kafka follow each other."""
+"""What is published of questions and events that were read, and how sessions with Kafka follow each other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from questream.broker import sessions
+from questream.broker.sessions import run_sessions
 from questream.errors import KafkaRefused, KafkaUnavailable, Superseded
 from questream.events.detector import EventRules
-from questream.watch import detection, sessions
+from questream.watch import detection
 from questream.watch.condition import WatchCondition
 from questream.watch.counting import Counted
 from questream.watch.detection import Detectors, PublishedEvent
-from questream.watch.sessions import run_sessions
 from tests.unit.test_events import MINUTE_MS, after, steady
 
 PAST = steady()
@@ -86,9 +87,9 @@ def test_a_session_that_may_pass_is_followed_by_another(outcome: Exception, monk
         raise outcome
 
     condition = WatchCondition("publishes", 60.0)
-    run_sessions(session, stopping, condition)
+    run_sessions(session, stopping, condition.note_lost)
     assert begun == 3
-    # Only what went wrong is told.
+    # Only what went wrong is reported.
     assert (condition.ready() == str(outcome)) is isinstance(outcome, KafkaUnavailable)
 
 
@@ -100,7 +101,7 @@ def test_what_no_session_mends_ends_the_process() -> None:
         raise KafkaRefused("topic cluster-events does not exist", "create it with: questream topics create")
 
     with pytest.raises(KafkaRefused, match="does not exist"):
-        run_sessions(session, stopping, WatchCondition("publishes", 60.0))
+        run_sessions(session, stopping, WatchCondition("publishes", 60.0).note_lost)
 
 
 class Pauses(threading.Event):
@@ -124,5 +125,5 @@ def test_pauses_get_longer_until_a_session_has_lasted(monkeypatch: pytest.Monkey
     def session() -> None:
         raise KafkaUnavailable("Kafka does not answer")
 
-    run_sessions(session, stopping, WatchCondition("publishes", 60.0))
+    run_sessions(session, stopping, WatchCondition("publishes", 60.0).note_lost)
     assert stopping.seconds == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 0.5, 1.0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Collection
 from contextlib import suppress
@@ -19,6 +18,7 @@ from questream.broker.port import Consumer
 from questream.broker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from questream.broker.quota import Pace
 from questream.broker.reading import RecordCheck
+from questream.broker.sessions import run_sessions
 from questream.clustering.rules import Rules
 from questream.deciding.close_calls import Judge
 from questream.deciding.clusterer import Clusterer
@@ -66,8 +66,6 @@ from questream.stream.settings_in_use import SettingsInUse
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
 _HELD_SHARE = 0.25
 _LOOKS_FOR_TOPICS = 3
@@ -178,7 +176,7 @@ class Worker:
                 with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.call(self._clusterer.mirrors.follow, settings.clusters.namespace)
                 self._levels.start()
-                self._run_sessions()
+                run_sessions(self._run_session, self._stopping, self._require_topics)
         except QuestreamError as error:
             # What was tried until the worker stopped has not failed.
             if recourse_of(error) is not Recourse.RETRY or not self._stopping.is_set():
@@ -198,23 +196,10 @@ class Worker:
         self._stopping.set()
         self._ending.set()
 
-    def _run_sessions(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
-        while not self._stopping.is_set():
-            started = time.monotonic()
-            try:
-                self._run_session()
-            except QuestreamError as error:
-                if not recourse_of(error).may_pass:
-                    raise
-                refusal = self._topics_refused(error)
-                if refusal is not None:
-                    raise refusal from error
-                logger.warning("session with Kafka lost; starting a new one", extra={"reason": str(error)})
-            if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
-                pause = _FIRST_PAUSE_SECONDS
-            self._stopping.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    def _require_topics(self, error: QuestreamError) -> None:
+        refusal = self._topics_refused(error)
+        if refusal is not None:
+            raise refusal from error
 
     def _topics_refused(self, error: Exception) -> KafkaRefused | None:
         """The error of a session that ended because a topic was deleted or may no longer be seen.

@@ -40,9 +40,9 @@ class WatchCondition:
         """The loop turned; all else is as it was."""
         self._turned_at = time.monotonic()
 
-    def note_failure(self, reason: str) -> None:
+    def note_lost(self, error: Exception) -> None:
         """A session was lost."""
-        self._turn(reason, None)
+        self._turn(str(error), None)
 
     def note_end(self) -> None:
         """No session runs, so that none can stall."""

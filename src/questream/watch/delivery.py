@@ -14,13 +14,13 @@ from importlib.metadata import version
 from questream.broker.connect import make_consumer, open_reader
 from questream.broker.port import Partition
 from questream.broker.reading import RecordLookup, partitions_of
+from questream.broker.sessions import run_sessions
 from questream.errors import QuestreamError, SettingsError
 from questream.metrics import WebhookMetrics
 from questream.settings import Settings, WebhookSettings
 from questream.watch.condition import WatchCondition
 from questream.watch.delivering import Session
 from questream.watch.receiver import Outcome, Receiver
-from questream.watch.sessions import run_sessions
 from questream.watch.webhooks import Notification, send
 
 _LEAVE_SECONDS = 10.0
@@ -58,7 +58,7 @@ class Delivery:
 
     def run(self) -> None:
         """Blocks until `stop`; raises what cannot be mended by trying again, such as a missing topic or right."""
-        run_sessions(self._run_session, self._stopping, self.condition)
+        run_sessions(self._run_session, self._stopping, self.condition.note_lost)
 
     def _run_session(self) -> None:
         consumer = make_consumer(self._settings, self._name)

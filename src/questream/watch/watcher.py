@@ -24,6 +24,7 @@ from questream.broker.deadline import Watchdog
 from questream.broker.port import Consumer, Partition
 from questream.broker.publisher import TransactionalPublisher
 from questream.broker.reading import partitions_of, read_to_end, start_before_end
+from questream.broker.sessions import run_sessions
 from questream.broker.topics import require_room
 from questream.errors import KafkaRefused, Superseded
 from questream.events.detector import EventRules
@@ -34,7 +35,6 @@ from questream.watch.detection import MOST_EVENTS, Detectors, event_record, read
 from questream.watch.lineage import Lineage
 from questream.watch.naming import Take, check_names, naming
 from questream.watch.ordering import TimeOrder
-from questream.watch.sessions import run_sessions
 from questream.watch.suggesting import suggesting
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Watcher:
         try:
             # It shares its machine with workers, beside which a second thread would spin more than it computes.
             with threadpool_limits(1, user_api="blas"):
-                run_sessions(self._run_session, self._stopping, self.condition)
+                run_sessions(self._run_session, self._stopping, self.condition.note_lost)
         finally:
             self._watchdog.stop()
 

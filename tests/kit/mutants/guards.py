@@ -39,7 +39,7 @@ PYTHON = (
     "src/questream/recovery/recover.py",
     "src/questream/recovery/verifying.py",
     "src/questream/recovery/verifying_operations.py",
-    "src/questream/watch/sessions.py",
+    "src/questream/broker/sessions.py",
     "src/questream/watch/detection.py",
     "src/questream/watch/watcher.py",
     "src/questream/broker/confluent/consumer.py",

@@ -1,4 +1,4 @@
-"""Sessions with Kafka of a process beside the workers: one after the other, until it is stopped."""
+"""Sessions with Kafka: one after the other, until the process is stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from questream.errors import QuestreamError, Superseded, recourse_of
-from questream.watch.condition import WatchCondition
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +15,13 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 
 
-def run_sessions(session: Callable[[], None], stopping: threading.Event, condition: WatchCondition) -> None:
-    """Run sessions until `stopping`; raises what cannot be mended by a new one, such as a missing topic or right."""
+def run_sessions(
+    session: Callable[[], None], stopping: threading.Event, on_lost: Callable[[QuestreamError], None]
+) -> None:
+    """Run sessions until `stopping`; raises what cannot be mended by a new one, such as a missing topic or right.
+
+    `on_lost` gets the error of each other session that failed, and may raise what mends it.
+    """
     pause = _FIRST_PAUSE_SECONDS
     while not stopping.is_set():
         started = time.monotonic()
@@ -28,7 +32,7 @@ def run_sessions(session: Callable[[], None], stopping: threading.Event, conditi
         except QuestreamError as error:
             if not recourse_of(error).may_pass:
                 raise
-            condition.note_failure(str(error))
+            on_lost(error)
             logger.warning("session with Kafka lost; starting a new one", extra={"reason": str(error)})
         if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
             pause = _FIRST_PAUSE_SECONDS
