@@ -13,7 +13,6 @@ import typer
 from questream.cli.levels import flat_levels, levels_above, list_level, show_community
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import (
-    TextFile,
     destination,
     json_line,
     print_json,
@@ -26,6 +25,8 @@ from questream.cli.streams import as_utf8
 from questream.tools.sorting import SORTED_BY, Level, Sort
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from questream.domain import ClusterState
     from questream.store.protocol import Store
 
@@ -251,7 +252,7 @@ def chosen_format(output: Path | None, format: ExportFormat | None) -> ExportFor
     return "csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl"
 
 
-def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
+def _write_csv(file: SupportsWrite[str], rows: Iterator[dict[str, Any]]) -> None:
     columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
     columns += ["created_at", "last_seen_at", "model", "representative", "status", "muted", "pinned"]
     columns += ["threshold", "represented_by", "name"]

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import typer
 
 from questream.cli.streams import is_utf8, writable
 from questream.errors import QuestreamError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 # Wide enough that nothing is cut off in a file or a pipe.
 _PIPE_WIDTH = 200
@@ -26,13 +29,6 @@ _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
-
-
-class TextFile(Protocol):
-    """A file that texts can be written to."""
-
-    def write(self, text: str, /) -> int:
-        """Write the text; returns how many characters that were."""
 
 
 def print_json(document: Any) -> None:
@@ -108,7 +104,7 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def destination(file: Path | None) -> Iterator[TextFile]:
+def destination(file: Path | None) -> Iterator[SupportsWrite[str]]:
     """A file to write to, stdout where none is named or its name is `-`. Raises QuestreamError if it cannot be written.
 
     What fails otherwise inside is raised as it is.

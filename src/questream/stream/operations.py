@@ -12,14 +12,14 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from questream.broker.port import Outgoing
 from questream.domain import Operation
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
 from questream.records import encode_corrections, encode_operation
+from questream.recovery.operation_topic import CorrectionTopic, OperationTopic
 from questream.store.protocol import OperationClaim, Store
 from questream.stream.retry import Retry
 
@@ -32,33 +32,6 @@ _STANDSTILL_SECONDS = 2.0
 # Claims that were not compared yet take each other's place: workers that read the topic at once would do so for ever.
 _LONGEST_BACKOFF_SECONDS = 10.0
 _BACKOFF_SECONDS = 2.0
-
-
-class Published(Protocol):
-    """The published operations of a namespace: `recovery.operation_topic.PublishedOperations`."""
-
-    @property
-    def newest(self) -> int:
-        """The number of the last operation, 0 for none."""
-
-    def ordered(self) -> list[Operation]:
-        """The last operations, the oldest first."""
-
-
-class Written(Protocol):
-    """A topic that is written to: `recovery.operation_topic.CorrectionTopic`."""
-
-    name: str
-
-    def exists(self) -> bool:
-        """True if there is such a topic."""
-
-
-class Topic(Written, Protocol):
-    """The topic, as the relay needs it: `recovery.operation_topic.OperationTopic`."""
-
-    def published(self, standstill_seconds: float) -> Mapping[str, Published]:
-        """The published operations, by namespace; waits so long for an open transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +58,8 @@ class OperationRelay:
         self,
         store: Store,
         retry: Retry,
-        topic: Topic,
-        corrections: Written,
+        topic: OperationTopic,
+        corrections: CorrectionTopic,
         stream: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -204,7 +177,7 @@ class OperationRelay:
         until = self._clock() + random.uniform(0, longest)  # noqa: S311 - spreads attempts, guards nothing
         self._interrupted[namespace] = interruptions, until
 
-    def _is_there(self, topic: Written) -> bool:
+    def _is_there(self, topic: CorrectionTopic | OperationTopic) -> bool:
         if topic.name not in self._there:
             try:
                 exists = topic.exists()

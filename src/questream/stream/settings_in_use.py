@@ -9,28 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from questream.domain import NamespaceRules
 from questream.metrics import Metrics
+from questream.store.redis.store import RedisStore
 
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 10.0
 # Some looks: a worker in a long batch is still there.
 GONE_SECONDS = 60.0
-
-
-class SettingsStore(Protocol):
-    """The notes of workers on the settings that they run a namespace by."""
-
-    def note_settings(self, namespace: str, worker: str, settings: bytes, gone_seconds: float) -> Sequence[Noted]:
-        """Note them, and answer those of other workers; with worker '' nothing is noted."""
-
-    def rules(self, namespace: str) -> NamespaceRules:
-        """The rules that people set for the namespace: they are in force in place of settings."""
 
 
 Noted = tuple[str, bytes]
@@ -47,7 +38,7 @@ class SettingsInUse:
     """Notes this worker's settings, and compares those of others; one thread looks, any may ask."""
 
     def __init__(
-        self, store: SettingsStore, namespace: str, worker: str, settings: Mapping[str, Any], metrics: Metrics
+        self, store: RedisStore, namespace: str, worker: str, settings: Mapping[str, Any], metrics: Metrics
     ) -> None:
         self._store = store
         self._namespace = namespace

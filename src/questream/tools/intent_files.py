@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,13 +17,12 @@ from questream.records.paths import ABSENT
 from questream.records.rows import Row, at_line, read_rows
 from questream.tools.naming_files import cell_of, shown_cell, text_at, text_of_cell
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 _MOST_INTENTS = 10_000
 _MOST_EXAMPLES = 20_000
 LONGEST_NAME = 200
-
-
-class _TextFile(Protocol):
-    def write(self, text: str, /) -> int: ...
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ def read_intents(path: Path) -> list[GivenIntent]:
     return list(found.values())
 
 
-def write_jsonl(file: _TextFile, intents: Sequence[ExportedIntent]) -> None:
+def write_jsonl(file: SupportsWrite[str], intents: Sequence[ExportedIntent]) -> None:
     """An object a line, as `read_intents` reads it; thresholds are there where any intent has one."""
     has_thresholds = _have_thresholds(intents)
     for one in intents:
@@ -76,7 +75,7 @@ def write_jsonl(file: _TextFile, intents: Sequence[ExportedIntent]) -> None:
         file.write(orjson.dumps(document).decode() + "\n")
 
 
-def write_csv(file: _TextFile, intents: Sequence[ExportedIntent]) -> None:
+def write_csv(file: SupportsWrite[str], intents: Sequence[ExportedIntent]) -> None:
     """A table with an example a row, where no text is a formula to a spreadsheet; thresholds as in `write_jsonl`."""
     writer = csv.writer(file, lineterminator="\n")
     has_thresholds = _have_thresholds(intents)
