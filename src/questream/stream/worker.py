@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 import uuid
-from collections.abc import Collection
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -59,6 +58,7 @@ from questream.stream.operations import OperationRelay
 from questream.stream.polling import PollingRetry
 from questream.stream.publishing import Publishing, Topics
 from questream.stream.recall import Recall
+from questream.stream.recovering import Recovering
 from questream.stream.retirement import Retirement, retention_of
 from questream.stream.retry import Retry
 from questream.stream.session import Session
@@ -104,6 +104,7 @@ class Worker:
         self._homes = Homes(self._store, location_of(settings.redis))
         lease = RecoveryLease(self._store, wait=lambda seconds: self._ending.wait(seconds))
         self._recovery = StoreRecovery(self._store, self._cluster_topic, self._homes, lease)
+        recovering = Recovering(self._store, self._recovery, lambda: self.condition.in_session)
         self._admission = Admission(
             self._store, self._recovery.published_namespaces, settings.namespaces, settings.clusters.namespace
         )
@@ -112,8 +113,8 @@ class Worker:
             configs[encoder],
             former=None if former is None else configs[former],
             topics=topics_of(settings),
-            recover=self._recover,
-            recover_all=self._recover_all,
+            recover=recovering.recover,
+            recover_all=recovering.recover_all,
         )
         snapshots = LevelSnapshots(settings.clusters.max_namespaces)
         self._clusterer = Clusterer(
@@ -139,19 +140,13 @@ class Worker:
             on_failure=self.stop,
             rules=level_rules_of(settings),
         )
+        shared = shared_settings(settings, configs[encoder].rules)
         self._settings_in_use = SettingsInUse(
-            self._store,
-            settings.clusters.namespace,
-            self._worker_id,
-            shared_settings(settings, configs[encoder].rules),
-            self.metrics,
+            self._store, settings.clusters.namespace, self._worker_id, shared, self.metrics
         )
+        stall_seconds = settings.kafka.max_poll_interval_seconds
         self.condition = WorkerCondition(
-            self._recovery,
-            self._cluster_topic,
-            self._settings_in_use,
-            self._retry,
-            settings.kafka.max_poll_interval_seconds,
+            self._recovery, self._cluster_topic, self._settings_in_use, self._retry, stall_seconds
         )
         self._describe(configs[encoder].rules)
         self.metrics.ready.set_function(lambda: self.condition.ready() is None)
@@ -225,33 +220,6 @@ class Worker:
             f"topic {', '.join(sorted(missing))} does not exist", "create it with: questream topics create"
         )
 
-    def _recover(self, namespace: str) -> None:
-        """Outside of a session, or at once where the topic knows nothing of the namespace.
-
-        To restore many clusters takes longer than the group waits for a member that does not poll. So the session
-        ends, and the next begins with what was lost, before it joins the group.
-        """
-        # Raises NamespaceHeld where nobody but the holder recovers it.
-        self._store.begin_recovery(namespace)
-        damage = self._recovery.damage(namespace)
-        if damage is not None:
-            raise damage
-        if self.condition.in_session and self._recovery.is_published(namespace):
-            raise RecoveryNeeded(f"namespace {namespace!r} is restored before the worker joins its group again")
-        self._recovery.recover(namespace)
-
-    def _recover_all(self, namespaces: Collection[str]) -> None:
-        whole = [name for name in namespaces if self._recovery.damage(name) is None]
-        unrecovered = [name for name in whole if self._store.store_epoch(name) is None]
-        if unrecovered and self.condition.in_session:
-            # One look at the topic for all of them: each waits for the transactions that are open in it.
-            for name in self._recovery.published_namespaces().intersection(unrecovered):
-                # One that somebody holds is recovered by nobody else.
-                with suppress(NamespaceHeld):
-                    self._store.begin_recovery(name)
-                    raise RecoveryNeeded("namespaces are restored before the worker joins its group again")
-        self._recovery.recover_all(unrecovered)
-
     def _run_session(self) -> None:
         settings = self._settings
         ending = self._ending = threading.Event()
@@ -321,11 +289,15 @@ class Worker:
             decider.published(published)
             intake.published(published)
 
+        kafka = settings.kafka
+        operations = OperationRelay(
+            self._store, retry, self._operation_topic, CorrectionTopic(settings), kafka.cluster_topic
+        )
         decider = Decider(self._clusterer, self.metrics, retry, current_assignment, on_superseded, own)
         publishing = Publishing(
             self._store,
             publisher,
-            Topics(settings.kafka.output_topic, settings.kafka.cluster_topic, settings.kafka.dead_letter_topic),
+            Topics(kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic),
             self.metrics,
             retry,
             current_assignment,
@@ -334,13 +306,7 @@ class Worker:
             on_published,
             state_headers=self._homes.header,
             pace=self._pace,
-            operations=OperationRelay(
-                self._store,
-                retry,
-                self._operation_topic,
-                CorrectionTopic(settings),
-                settings.kafka.cluster_topic,
-            ),
+            operations=operations,
         )
         retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
         log_budget = LogBudget(self._store, settings.clusters.log_bytes, self.metrics)
@@ -349,15 +315,7 @@ class Worker:
             retry.call(self._settings_in_use.look)
             retry.call(log_budget.look)
 
-        housekeeping = Housekeeping(
-            self._namespaces,
-            self._store,
-            publishing,
-            retirement,
-            retry,
-            own,
-            on_sweep=on_sweep,
-        )
+        housekeeping = Housekeeping(self._namespaces, self._store, publishing, retirement, retry, own, on_sweep)
         return Session(intake, backlog, decider, publishing, housekeeping, self.metrics, self._stopping, ending)
 
     def _publisher(self, intake: Intake) -> Publisher:
@@ -366,15 +324,10 @@ class Worker:
         if settings.delivery == "exactly-once":
             transactional_id = f"{settings.kafka.group_id}-{worker_id}"
             return TransactionalPublisher(
-                lambda: make_producer(settings, worker_id, transactional_id),
-                self._watchdog,
-                deadline_seconds,
+                lambda: make_producer(settings, worker_id, transactional_id), self._watchdog, deadline_seconds
             )
         return AtLeastOncePublisher(
-            lambda: make_producer(settings, worker_id),
-            intake.acknowledge,
-            self._watchdog,
-            deadline_seconds,
+            lambda: make_producer(settings, worker_id), intake.acknowledge, self._watchdog, deadline_seconds
         )
 
     def _describe(self, rules: Rules) -> None:
