@@ -18,7 +18,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 Naming = tuple[str | None, str | None]
 UNNAMED: Naming = (None, None)
 Outcome = Literal["joined", "created", "replayed", "unmatched"]
-# Whether what joins no cluster opens one.
+# `open`: a question that joins no cluster opens one.
 Mode = Literal["open", "known-only"]
 CheckedBy = Literal["features", "judge"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
@@ -207,11 +207,11 @@ class ChosenQuestion:
         return f"ChosenQuestion({self.name}, {self.place})"
 
 
-# What may be suggested of one cluster: that people name it, and that they split it.
+# Suggestions about one cluster: that people name it, and that they split it.
 Dismissible = Literal["name", "split"]
 DISMISSIBLE: tuple[Dismissible, ...] = get_args(Dismissible)
 
-# What intents and topics are written with, like i5 and t2. No separation of clusters begins with one: these are in hex.
+# The first letters of ids of intents and topics, like i5 and t2. No separation of clusters begins so: these are in hex.
 LEVEL_LETTERS = "it"
 
 

@@ -191,7 +191,7 @@ class QuestionClusterer:
             )
             for offset, (text, read) in enumerate(zip(texts, tokens, strict=True), start=first)
         ]
-        # What went before has been handed over: its ledger may be forgotten.
+        # Earlier decisions have been handed over: their ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
         store_epoch = self._namespaces.recovered(self.namespace)
         batch = NamespaceBatch(self.namespace, store_epoch, arrivals, vectors)

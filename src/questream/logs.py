@@ -130,7 +130,7 @@ def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | Non
         client.setLevel(max(level, logging.WARNING))
         client.propagate = True
     logging.captureWarnings(True)
-    # What cannot be written must not be printed raw instead.
+    # A record that cannot be written must not be printed raw instead.
     logging.raiseExceptions = False
 
 

@@ -191,7 +191,7 @@ class Metrics(Registered):
     model = info("questream_model", "The model, its device and the rules it clusters by.")
 
 
-# What people call a route is theirs: a registry has so many at most.
+# People choose the names of routes: a registry has so many at most.
 MOST_ROUTES = 100
 
 

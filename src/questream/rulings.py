@@ -12,7 +12,7 @@ from typing import Any
 
 from questream.domain import DISMISSIBLE, THRESHOLD_DIGITS, UNRULED, Dismissible, Ruling
 
-# What JSON has without loss wherever it is read.
+# The largest integer that any reader of JSON keeps exactly.
 _LARGEST = 2**53
 
 

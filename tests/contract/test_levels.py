@@ -119,7 +119,7 @@ def test_a_late_word_of_earlier_levels_takes_nothing_back(store: Store, namespac
 
 
 def restored(store: Store, namespace: str, levels: StoredLevels) -> bool:
-    """Whether levels that were published come back in a recovery."""
+    """True if levels that were published come back in a recovery."""
     store.require_recovery(namespace)
     token = store.begin_recovery(namespace)
     is_put_back = store.restore_levels(namespace, token, levels)

@@ -196,7 +196,7 @@ def at_rest(stream: Stream, records: int) -> Evidence:
 
 
 def operations_wait(client: redis.Redis) -> bool:
-    """Whether an operation is not known to be published."""
+    """True if an operation is not known to be published."""
     known = client.hmget("questream:{default}:meta", ["operation_count", "operations_published"])
     count, published = (int(one or 0) for one in known)
     return published < count

@@ -26,7 +26,7 @@ def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) ->
 
 
 def has_text(raw: bytes, text: str) -> bool:
-    """Whether bytes hold a text, as it is or in base64."""
+    """True if bytes hold a text, as it is or in base64."""
     return text.encode() in raw or base64.b64encode(text.encode()) in raw
 
 

@@ -92,7 +92,7 @@ class Site:
             self.stop(signal.SIGKILL)
 
     def is_ready(self) -> bool:
-        """Whether it answers its probe."""
+        """True if it answers its probe."""
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)

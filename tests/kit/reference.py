@@ -100,7 +100,7 @@ class Reference:
         return float(a @ b)
 
     def makes_a_heap(self, one: Cluster, other: Cluster) -> bool:
-        """Whether both as one would be looser than the threshold asks, and than the larger of the two is."""
+        """True if both as one would be looser than the threshold asks, and than the larger of the two is."""
         if self.rules.linkage != "adaptive":
             return False
         largest = max(len(one.centroid_members), len(other.centroid_members))

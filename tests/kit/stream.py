@@ -458,7 +458,7 @@ class WorkerProcess(ChildProcess):
 
     @property
     def _forkable(self) -> bool:
-        """Whether a nursery has imported what it needs: not another release, nor what runs a model.
+        """True if a nursery has imported what it needs: not another release, nor what runs a model.
 
         An owner of a model starts processes of its own, which a nursery would end with it.
         """
@@ -475,7 +475,7 @@ class WorkerProcess(ChildProcess):
         return start_tied([sys.executable, "-m", module, json.dumps(self._arguments)], output, environment)
 
     def has_started(self) -> bool:
-        """Whether its model is loaded and its metrics are served."""
+        """True if its model is loaded and its metrics are served."""
         return self.port_file.exists()
 
     @property
@@ -493,7 +493,7 @@ class WorkerProcess(ChildProcess):
             raise AssertionError(f"{self.name} did not end within {seconds:.0f} s:\n{self.end_of_log()}") from None
 
     def is_frozen(self) -> bool:
-        """Whether it is stopped (SIGSTOP)."""
+        """True if it is stopped (SIGSTOP)."""
         assert self._process is not None
         return "\nState:\tT" in Path(f"/proc/{self._process.pid}/status").read_text()
 

@@ -30,7 +30,7 @@ def stream(seed: int, questions: int, topics: int, dimension: int, spread: float
 def assert_same_as_one_by_one(
     vectors: Matrix, batch_questions: int, rules: Rules, tie: float = TIE, known_only_from: int | None = None
 ) -> bool:
-    """Whether the comparison reached the end; it stops at a call too close for float32 and float64 to agree on.
+    """True if the comparison reached the end; it stops at a call too close for float32 and float64 to agree on.
 
     From a question on, questions may open no clusters.
     """

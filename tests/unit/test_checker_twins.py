@@ -85,7 +85,7 @@ def twins(found: Evidence, rules: Rules = RULES) -> list[str]:
 
 
 def near(founder: str, *members: str) -> bool:
-    """Whether a question is near enough to a cluster of these."""
+    """True if a question is near enough to a cluster of these."""
     (question,) = vectors(founder)
     centroid = Centroid(len(members), total(vectors(*members)))
     return bool(score(question, [centroid], None, RULES)[0] >= RULES.threshold)

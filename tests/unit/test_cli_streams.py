@@ -147,7 +147,7 @@ def wait_for_command(process: subprocess.Popen[bytes]) -> None:
 
 
 def signal_is_heard(pid: int) -> bool:
-    """Whether SIGINT is caught by a handler: Python's own, or the command's."""
+    """True if SIGINT is caught by a handler: Python's own, or the command's."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)

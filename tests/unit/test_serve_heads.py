@@ -51,7 +51,7 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server closes it, rather than that nothing comes any more."""
+    """True if the server closes it, rather than that nothing comes any more."""
     try:
         return connection.recv(4096) == b""
     except ConnectionResetError:

@@ -48,7 +48,7 @@ class GuardedCall:
             now = time.monotonic()
             self.held_seconds += max(0.0, now + held_back - max(now, self._held_until))
             self._held_until = max(self._held_until, now + held_back)
-            # What it waits for begins only then.
+            # The call that it bounds begins only then.
             self._deadline = self._held_until + self._seconds
 
 

@@ -86,7 +86,7 @@ class DecidedTopics:
             if published is not None:
                 yield published
         for partition, end in ends.items():
-            # What came meanwhile was fetched with the rest and passed over: it is read by the next call.
+            # A decision that came meanwhile was fetched with the rest and passed over: it is read by the next call.
             self._decisions.seek(partition, end)
 
     def wait_for_decisions(self) -> list[Published]:
@@ -115,7 +115,7 @@ class DecidedTopics:
                 return None
             source = decision["source"]
             ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic
-            # What was replayed was only looked at: it is a member of nothing.
+            # A replayed question was only scored: it is a member of no cluster.
             if not ours or decision["cluster_id"] is None or decision["outcome"] == "replayed":
                 return None
             place = (int(source["partition"]), int(source["offset"]))

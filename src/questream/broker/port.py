@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from questream.settings import Settings
 
 Isolation = Literal["read_committed", "read_uncommitted"]
-# What helps where a right is missing.
+# The remedy for a missing right.
 GRANT = "grant it with an ACL"
 
 
@@ -182,7 +182,7 @@ class Place(NamedTuple):
     offset: int
 
 
-# What became of a record that was sent; called once, on any thread, and must not block.
+# The result of sending a record; called once, on any thread, and must not block.
 OnDelivery = Callable[[Place | Exception], None]
 
 

@@ -187,7 +187,7 @@ class AtLeastOncePublisher(_Guarded):
         except Exception as error:
             self.close()
             if sent.any:
-                # What failed may be in the log all the same, even after the newer records of another worker.
+                # Records that failed may be in the log all the same, even after the newer records of another worker.
                 with suppress(QuestreamError):
                     verify_before_commit()
             if sent.too_large is None:

@@ -13,7 +13,7 @@ from questream.settings import Settings
 Role = Literal["input", "output", "cluster", "dead-letter", "event", "operation", "correction"]
 Outcome = Literal["created", "would be created", "exists", "failed"]
 
-# What a record grows by on its way: error headers, or a decision around passed-through headers.
+# The bytes that a record gains on its way: error headers, or a decision around passed-through headers.
 HEADROOM_BYTES = 65_536
 # Of the batch that ends a transaction in each topic of it: where it does not fit, the transaction never ends.
 _MARKER_BYTES = 78

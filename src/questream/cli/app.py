@@ -18,7 +18,7 @@ from questream.cli.output import print_line
 from questream.errors import ExitCode, SettingsError
 from questream.settings.process import share_cores
 
-# What Python puts in the place of a byte of an argument that it cannot read.
+# Python's replacement for a byte of an argument that it cannot read.
 _HALF = re.compile("[\ud800-\udfff]")
 EPILOG = "\n\n".join(["Exit codes:", *(f"{code.value:>3}  {code.meaning}" for code in ExitCode)])
 

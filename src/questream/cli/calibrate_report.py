@@ -99,7 +99,7 @@ def toml_of(done: Calibrated, settings: Settings) -> str:
         lines.append(f'granularity = "{granularity}"')
     else:
         lines.append(f"threshold = {value:g}")
-        # What a model's preset brings, it brings only as long as no threshold is set.
+        # A model's preset is in force only as long as no threshold is set.
         lines += [f'similarity = "{rules.similarity}"'] if rules.similarity != clusters.similarity else []
         lines += [f'linkage = "{rules.linkage}"'] if rules.linkage != clusters.linkage else []
     if clusters.merge_threshold is not None:

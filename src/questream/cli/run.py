@@ -69,7 +69,7 @@ class Stopper:
         if self._worker is None:
             os._exit(0)
         if self._signals > 1:
-            # What is not committed is replayed at the next start.
+            # Records that are not committed are replayed at the next start.
             self._at_once()
             os._exit(128 + number)
         self._worker.stop()
@@ -87,7 +87,7 @@ def _run(settings: Settings, stopper: Stopper) -> None:
 def _run_worker(settings: Settings, stopper: Stopper) -> None:
     from questream.stream.starting import open_port, try_servers
 
-    # What may be wrong is tried before the model is loaded, which takes long.
+    # Settings and servers are tried before the model is loaded, which takes long.
     health = open_port(settings.metrics)
     try:
         try_servers(settings)

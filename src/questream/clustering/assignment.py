@@ -143,7 +143,7 @@ class BatchAssigner:
                 learned += 1
         self._stale.update(int(contenders.rows[row]) for row, t in touched.items() if t.learned and not t.created)
         by_id = {cluster.cluster_id: cluster for cluster in touched.values()}
-        # What is kept was not scored with all clusters.
+        # Kept scores are not of all clusters.
         is_known = learned == 0 and not replay
         may_merge = MayMerge(neighbours.of, [t for t, c in by_id.items() if c.learned]) if is_known else None
         return Plan(choices, by_id, learned, may_merge)
@@ -183,7 +183,7 @@ class BatchAssigner:
         # The contenders have all clusters with thresholds of their own: others below the floor are far as well.
         floor_to_join = -math.inf if floor <= self._rules.threshold * length else floor
         for _ in range(MOST_PASSED_OVER):
-            # What is too far to join matters as the runner-up alone, which is looked for below where far ones are out.
+            # A cluster too far to join is only a runner-up, which is looked for below where far ones are out.
             needs_runner_up = passed_over is None and far is None
             least = floor if needs_runner_up else floor_to_join
             row, similarity = self._take_best(i, scores, length, taken, least)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _FLOAT16 = np.dtype("<f2")
 _SMALLEST_LENGTH = 3e-5
-# What half precision may take off an exemplar's score: a question that opened a cluster and was turned away from it is
-# as near to the cluster as to its own exemplar.
+# The most that half precision may take off an exemplar's score: a question that opened a cluster and was turned away
+# from it is as near to the cluster as to its own exemplar.
 _ROUNDING = 1e-3
 
 

@@ -15,7 +15,7 @@ from questream.domain import Matrix, Vector
 # Scores that fit the cache: most of them are looked at once and never again.
 _CLUSTERS_AT_ONCE = 4096
 _ROWS_AT_ONCE = 1024
-# What reading a cluster's sum by itself costs beside what it costs in a product of many rows with all.
+# The cost of reading a cluster's sum by itself, in units of that in a product of many rows with all.
 _SPARSE_SHARE = 1 / 32
 _SHARE_WORTH_READING = 1 / 2
 

@@ -19,7 +19,7 @@ def choose_device(asked: str) -> torch.device:
     try:
         device = torch.device(asked)
         torch.empty(1, device=device)
-    # What torch raises for a device that is not there depends on its kind: RuntimeError, AssertionError and others.
+    # The error of torch for a device that is not there depends on its kind: RuntimeError, AssertionError and others.
     except Exception as error:
         raise ModelError(
             f"model.device is {asked}, which this machine or torch does not have", "auto takes what is there"

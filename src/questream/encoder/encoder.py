@@ -17,7 +17,7 @@ from questream.encoder.tokens import Tokeniser, Tokens
 from questream.errors import BadRecord
 from questream.preparing import asked_in
 
-# What a mail asks counts half as much again beside the mail as a whole; docs/clustering.md has what was measured.
+# Sentences of a mail that ask count half as much again beside the mail as a whole: docs/clustering.md has figures.
 _ASKED_WEIGHT = np.float32(0.5)
 
 

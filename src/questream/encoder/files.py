@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a model needs and nothing else: no pickles, no ONNX or OpenVINO copies, no code.
+# The files that a model needs and no others: no pickles, no ONNX or OpenVINO copies, no code.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
 HUB_IGNORED = ["onnx/*", "openvino/*"]
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 MOST_KEPT = 32
 
-# What makes the library's vectors, and what says which texts they are of.
+# The versions and settings that the library's vectors depend on, and the texts that they are of.
 _PACKAGES = ("questream", "sentence-transformers", "transformers", "tokenizers", "safetensors", "torch")
 _PARTS = frozenset({".json", ".txt", ".model", ".safetensors"})
 

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_TOKENS = 384
 # A whole transformer in bfloat16 on a GPU; packed, sums stay in float32 and are held to FAITHFUL_COSINE.
 FAITHFUL_COSINE_BFLOAT16 = 0.99
-# What transformers call their table of absolute positions.
+# The name of the table of absolute positions in transformers.
 _POSITIONS = frozenset({"position_embeddings", "embed_positions", "wpe"})
 
 

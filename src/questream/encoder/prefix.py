@@ -37,7 +37,7 @@ _LOCAL_NORMALISERS = frozenset(
 _LOCAL_PATTERNS = frozenset({" {2,}", r"\s+", r" +"})
 # Pre-tokenizers that look at each character, and at the one before it.
 _LOCAL_SPLITTERS = frozenset({"Digits", "Punctuation"})
-# What ends a word at a space. The patterns are GPT-2's (ByteLevel's own), GPT-4's and Qwen's, each with its spaces
+# The ends of words at a space. The patterns are GPT-2's (ByteLevel's own), GPT-4's and Qwen's, each with its spaces
 # at the beginning of a word.
 _WORD_SPLITTERS = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 _WORD_PATTERNS = frozenset(

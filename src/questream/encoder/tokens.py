@@ -87,7 +87,7 @@ class Tokeniser:
         for prefix in self._cutter.prefixes(text):
             (encoding,) = self._encode([prefix])
             if encoding.overflowing:
-                # What was not read must not be let through where the text as a whole would be refused.
+                # An unread text must not be let through where the text as a whole would be refused.
                 _require_unicode(text)
                 return encoding
         (encoding,) = self._encode([text])

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-# What transformers' modeling_mpnet.py counts distances in.
+# The buckets of distances in transformers' modeling_mpnet.py.
 _MPNET_BUCKETS = 32
 _MPNET_DISTANCE = 128
 _MPNET_PADDING = 1

@@ -13,7 +13,7 @@ from questream.settings import Settings
 from questream.store.protocol import Store
 
 HOLD_SECONDS = 60.0
-# What brokers allow at most, unless configured otherwise.
+# The most that brokers allow, unless configured otherwise.
 _LONGEST_TRANSACTION_SECONDS = 900.0
 # A broker takes some thousand states a second; what is left over is for a slow one.
 _STATES_PER_SECOND = 500.0

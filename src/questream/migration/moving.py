@@ -115,7 +115,7 @@ def _new_states(
     *,
     retire_unread: bool,
 ) -> tuple[list[ClusterState], NamespaceState]:
-    # What was published before the hold and not read yet.
+    # States that were published before the hold and are not read yet.
     rebuilding.read_rest()
     rebuilding.follow_store()
     live = list(store.summaries(namespace))

@@ -22,7 +22,7 @@ LONGEST_NAME = 60
 _LONGEST_QUESTION = 300
 _DIRECTIONS = 1024
 _WORD = re.compile(r"\w+", re.UNICODE)
-# What a word has in common with its other forms, most often.
+# The first letters that a word most often has in common with its other forms.
 _STEM = 4
 _LEAST_WORD = 3
 # Links, markup and what ends a text elsewhere; a name has none of them.

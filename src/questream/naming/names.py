@@ -21,7 +21,7 @@ _MOST_TERMS = 4
 _LONGEST_NAME = 60
 # A word of less than this share of the best one's score adds nothing.
 _LEAST_SHARE = 0.35
-# What a word is worth that nearly any question may have.
+# The weight of a word that nearly any question may have.
 _VAGUE_WEIGHT = 0.15
 # How much more a word, number or code is worth that looks like a name.
 _FORM_WEIGHT = 1.3
@@ -106,7 +106,7 @@ def _key_terms(text: str, kept: Kept, vocabulary: Vocabulary) -> list[str]:
 
     def score(term: Term) -> float:
         having = sum(term.item in items for items in members)
-        # What one question of four says is worth little, what half of them say about half.
+        # A word of one question in four has little weight, one of half of them about half.
         support: float = ((having + 0.5) / (len(members) + 0.5)) ** 1.25
         is_formed = term.shown != term.shown.lower() or any(letter.isdigit() for letter in term.shown)
         form = _VAGUE_WEIGHT if term.vague else _FORM_WEIGHT if is_formed else 1.0

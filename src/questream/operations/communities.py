@@ -23,7 +23,7 @@ OWN = "own"
 _MOST_CLUSTERS = 1000
 _TOPIC = 2
 
-# Whether the label and route of the second may be dropped for the sake of the first one's.
+# True if the label and route of the second may be dropped for the sake of the first one's.
 MayDropNaming = Callable[[str, str, Naming], bool]
 
 

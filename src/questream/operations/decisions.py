@@ -75,7 +75,7 @@ class Decisions:
         self._store = store
         self._namespace = namespace
         self._by = by
-        # What each cluster has become, as one look has found it first: where it moves meanwhile, the store refuses.
+        # The survivor of each cluster, as one look has found it first: if it changes meanwhile, the store refuses.
         self._found: dict[int, ClusterState] = {}
 
     @request

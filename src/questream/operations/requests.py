@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 from questream.operations.binding import KnownQuestion
 from questream.store.protocol import ProposedOperation
 
-# What was looked up for a request, or made: another time it may be something else.
+# Values that were looked up or made for a request: another time they may be others.
 _FOUND = frozenset({"joined", "of", "may_drop", "leaves", "changes"})
 Given = ParamSpec("Given")
 

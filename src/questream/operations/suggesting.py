@@ -61,7 +61,7 @@ def find_suggestions(
         if not merges:
             break
         for merge in _untouched(merges):
-            # Those that nothing forbids are for the workers to make: here they only block others.
+            # Merges that nothing forbids are for the workers to make: here they only block others.
             apart.add((merge.survivor, merge.loser))
             suggestion = _suggestion(merge, states)
             if suggestion is not None:

@@ -25,7 +25,7 @@ _ENCODED_CHARACTERS = 60
 _ENCODED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=\D*\d)[A-Za-z0-9+/]+={0,2}")
 # Letters alone are rather a word.
 _ENCODED_END = re.compile(r"(?=[A-Za-z]*[0-9+/=])[A-Za-z0-9+/]{4,}={0,2}")
-# What rules and separators are made of.
+# The characters of rules and separators.
 RULES = frozenset("-_=*~#\u2014\u2500")
 _DASHES = re.compile(r"--+|__+|\u2014")
 _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")

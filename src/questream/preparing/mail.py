@@ -119,7 +119,7 @@ def _without_banner(lines: list[Line]) -> list[Line]:
         warning.pop()
     if any(line.asks for line in warning) or (any(line.own for line in warning) and len(said) == _WARNINGS):
         return lines
-    # What is left of the paragraph may be the mail, or the end of the warning.
+    # The rest of the paragraph may be the mail, or the end of the warning.
     rest = first[len(warning) :]
     kept = rest if any(line.says for line in rest) else []
     return _trimmed([*kept, *lines[len(first) :]]) or lines

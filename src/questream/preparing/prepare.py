@@ -12,7 +12,7 @@ from questream.preparing.questions import ask_first
 if TYPE_CHECKING:
     from questream.settings import InputSettings
 
-# What becomes of a mail has a version: another may give another text, and vectors of the two are not alike.
+# The preparation of mails has a version: another may give another text, and vectors of the two are not alike.
 _MAIL = "mail-3"
 
 

@@ -77,7 +77,7 @@ def read_event(value: bytes | None) -> ClusterEvent:
             count=int(data["count"]),
             expected=float(data["expected"]),
             other=data.get("into") or data.get("from") or data.get("with"),
-            # Those of an earlier release say only with what.
+            # Events of an earlier release have only the other cluster.
             suggestion=data.get("suggestion", "merge" if "with" in data else None),
         )
         is_event = (

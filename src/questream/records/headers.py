@@ -17,7 +17,7 @@ _TOPIC = "questream-topic"
 _PARTITION = "questream-partition"
 _OFFSET = "questream-offset"
 _REFERENCE = "questream-reference"
-# What is kept of a record whose dead letter is by reference: enough to identify it, and small enough for every topic.
+# The part of a record that a dead letter by reference keeps: enough to identify it, small enough for every topic.
 _MOST_KEY_BYTES = 1024
 _MOST_HEADER_BYTES = 8192
 DEAD_LETTER_HEADERS = frozenset(

@@ -29,7 +29,7 @@ from questream.store.ledger import other_stream
 logger = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
-# What a transaction's own timeout leaves to the broker to abort it.
+# The time in which the broker aborts a transaction after its own timeout.
 _ABORT_SECONDS = 15.0
 _LOGGED_EVERY = 1000
 _TOMBSTONES_KEPT_MS = 86_400_000

@@ -16,7 +16,7 @@ from questream.store.protocol import OPERATIONS_KEPT
 
 logger = logging.getLogger(__name__)
 
-# What a transaction's own timeout leaves to the broker to abort it.
+# The time in which the broker aborts a transaction after its own timeout.
 _ABORT_SECONDS = 15.0
 
 
@@ -92,7 +92,7 @@ class OperationTopic(_Topic):
 
 def _keep(published: PublishedOperations, operation: Operation) -> None:
     if operation.kind == "delete":
-        # What was decided before it was of clusters that are no more.
+        # Operations before it were on clusters that are no more.
         published.by_number.clear()
     published.by_number[operation.number] = operation
     published.newest = max(published.newest, operation.number)

@@ -324,7 +324,7 @@ class StoreRecovery:
         self._on_progress(namespace, 0, of)
         restoring = self._restoring(namespace, token, published, mended, committed, of)
         count = restoring.restore(behind, gone) + restoring.recount(mended.revisions.keys() - behind)
-        # What the store has published nowhere waits in its outbox, which may be lost as well.
+        # Unpublished states wait in the store's outbox, which may be lost as well.
         unpublished = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         unpublished = [i for i in unpublished if i not in published.retired]
         operations = published.operations
@@ -344,7 +344,7 @@ class StoreRecovery:
     def _put_back_levels(self, namespace: str, token: str, published: Published) -> None:
         of_topic = published.levels.whole() or StoredLevels()
         levels = of_topic
-        # What was named since they were published, and is published as an operation.
+        # Names that were given since they were published, and are published as operations.
         for operation in published.operations.ordered() if of_topic.version else ():
             if operation.levels is not None and operation.number > levels.operation:
                 levels = levels.changed(operation.levels, operation.number)

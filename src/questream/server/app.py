@@ -84,7 +84,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
-    # What was sent is not quoted: it may be a question's text.
+    # The body is not quoted: it may be a question's text.
     places = sorted({".".join(map(str, one["loc"])) + ": " + _validation_message(one) for one in error.errors()})
     return _answer(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(places)[:1000]))
 

@@ -24,7 +24,7 @@ from questream.tools.sorting import Sort
 
 _FIRST_CAPACITY = 1024
 _MOST_MERGED_SHOWN = 100
-# What a catalogue remembers of clusters that are no more.
+# The number of clusters that are no more which a catalogue remembers.
 _MOST_GONE = 200_000
 _MOST_MERGED = 1_000_000
 _MOST_NAMES_KEPT = 10_000

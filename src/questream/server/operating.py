@@ -22,7 +22,7 @@ from questream.tools.decisions import decide, preview
 logger = logging.getLogger(__name__)
 
 _MOST_IDS = 10_000
-# What somebody asks for of the decisions in a namespace.
+# A request for operations in a namespace.
 Ask = Callable[[Decisions], Propose]
 
 

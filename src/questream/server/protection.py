@@ -122,7 +122,7 @@ def _bounded(receive: Receive) -> Receive:
     async def bounded() -> Message:
         nonlocal read, is_whole
         if is_whole:
-            # What comes now is the end of the connection.
+            # The next message is the end of the connection.
             return await receive()
         try:
             async with asyncio.timeout_at(ends_at):

@@ -50,7 +50,7 @@ class Snapshot(Generic[T]):
                 return self._found
             self._failures.check(self._what)
             done, known = self._begin(), self._found
-        # What is known is shown without a wait, unless it is very old.
+        # A known result is shown without a wait, unless it is very old.
         is_recent = known is not None and time.monotonic() - self._found_at < 2 * self._max_age_seconds
         if not done.wait(0.0 if is_recent else wait_seconds) and known is None:
             raise loading(self._what)

@@ -259,7 +259,7 @@ class Intake:
             self._positions.commit_past_markers(positions)
 
     def _report_lag(self, partition: Partition, stable_end: int, position: int) -> None:
-        # What lies behind an open transaction is lag too, though nobody may read it yet.
+        # Records behind an open transaction are lag too, though nobody may read them yet.
         log_end = max(stable_end, self._consumer.log_end(partition) or 0)
         labels = (partition.topic, partition.partition)
         self._metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))

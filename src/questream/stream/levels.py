@@ -118,7 +118,7 @@ class LevelRuns:
                     logger.debug("levels not found anew", extra={"namespace": namespace, "reason": str(error)})
 
     def _regroup(self, namespace: str, mark: LevelsMark) -> None:
-        # What is being restored is not whole yet.
+        # A namespace that is being restored is not whole yet.
         if self._store.store_epoch(namespace) is None or not self._store.lease_levels(
             namespace, self._worker, _LEASE_SECONDS
         ):

@@ -28,12 +28,12 @@ from questream.stream.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-# What a worker takes to leave its group, beside the batch in hand.
+# The time in which a worker leaves its group, beside the batch in hand.
 _LEAVE_SECONDS = 15.0
 
 
-# What a worker's process does: it ends with an exit code, once `run_beside_owner` has returned or raised. A function of
-# a module, which the process imports by its name.
+# The function of a worker's process: it ends with an exit code, once `run_beside_owner` has returned or raised. A
+# function of a module, which the process imports by its name.
 Main = Callable[[Settings, Connection], None]
 
 
@@ -51,7 +51,7 @@ def run_around_model(settings: Settings, main: Main, on_start: Callable[[WorkerP
     try_servers(settings)
     processes = WorkerProcesses(settings, main)
     try:
-        # What may be wrong is tried before the model is loaded, which takes long.
+        # Settings and servers are tried before the model is loaded, which takes long.
         if processes.listen():
             former = settings.model.former_settings
             encoders = [load_encoder(one) for one in (settings.model, former) if one is not None]

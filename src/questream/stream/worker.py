@@ -167,13 +167,13 @@ class Worker:
             # times what it saves.
             shares_cores = self._encoder.device == "cpu" or settings.model.processes > 1
             with threadpool_limits(1 if shares_cores else None, user_api="blas"):
-                # Whatever the store has to be brought to, a session does it.
+                # A session recovers the store, if that is needed.
                 with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.call(self._clusterer.mirrors.follow, settings.clusters.namespace)
                 self._levels.start()
                 run_sessions(self._run_session, self._stopping, self._require_topics)
         except QuestreamError as error:
-            # What was tried until the worker stopped has not failed.
+            # A call that was tried until the worker stopped has not failed.
             if recourse_of(error) is not Recourse.RETRY or not self._stopping.is_set():
                 raise
         finally:

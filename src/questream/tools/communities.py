@@ -86,7 +86,7 @@ class Places:
     def of(cls, levels: Levels) -> Places:
         """The places of all clusters that the levels know."""
         numbers_of: tuple[dict[Node, int], dict[Node, int]] = ({}, {})
-        # What is in one intent has one path above it.
+        # The clusters of one intent have one path above it.
         of_intent: dict[Node, tuple[int, ...]] = {}
         rows = []
         for node, parent in levels.parents.items():

@@ -91,7 +91,7 @@ def _matches(state: ClusterState, words: list[str], seen_since: int | None, made
     return all(word in text for word in words)
 
 
-# What a list is sorted by, the greatest first and the older of equal ones: whole numbers, so that it may be a column.
+# The keys that a list is sorted by, the greatest first and the older of equal ones: whole numbers, to be a column.
 RANKS: Mapping[Sort, Callable[[ClusterState], int]] = {
     Sort.SIZE: lambda state: state.size,
     Sort.NEW: lambda state: state.created_at,

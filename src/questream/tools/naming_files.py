@@ -10,7 +10,7 @@ from questream.errors import QuestreamError
 from questream.records.paths import ABSENT
 from questream.records.rows import Row, at_line, read_rows
 
-# What a spreadsheet takes for the beginning of a formula, in both widths: the export puts an apostrophe before it.
+# First characters of a formula in a spreadsheet, in both widths: the export puts an apostrophe before it.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _MOST_ROWS = 100_000
 

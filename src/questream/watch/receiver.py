@@ -11,7 +11,7 @@ import httpx2
 from questream.watch.retry_after import seconds_to_wait
 from questream.watch.trust import trusted_certificates
 
-# What is wrong with this request alone. All other refusals pass once somebody has mended the receiver or its address.
+# Statuses that concern this request alone. All other refusals pass once the receiver or its address is mended.
 _REFUSING = frozenset({400, 413, 415, 422})
 
 

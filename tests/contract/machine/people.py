@@ -167,7 +167,7 @@ class People(Deciding):
         self.decide(made[kind], twice=twice, late=late)
 
     def is_merged(self, number: int) -> bool:
-        """Whether it was opened and has another's id by now."""
+        """True if it was opened and has another's id by now."""
         return any(state.merged_into is not None for state in self.stores[0].states(self.namespace, [number]))
 
     def compare_all_that_can_be_read(self) -> None:

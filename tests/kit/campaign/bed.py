@@ -201,13 +201,13 @@ class Bed:
 
 
 def _waits(key: bytes, client: Any) -> bool:
-    """Whether an operation is not known to be published, by a namespace's key in the store."""
+    """True if an operation is not known to be published, by a namespace's key in the store."""
     count, published = (int(one or 0) for one in client.hmget(key, ["operation_count", "operations_published"]))
     return published < count
 
 
 def _is_at_rest(evidence: Evidence) -> bool:
-    """Whether nothing waits to be published, and every namespace that the cluster topic has is open in the store."""
+    """True if nothing waits to be published, and every namespace that the cluster topic has is open in the store."""
     published = {entry.key.decode() for entry in evidence.cluster_states if entry.key and b"/" not in entry.key}
     opened = {namespace for namespace, stored in evidence.stored.items() if "model" in stored.meta}
     waits = any(stored.outbox or stored.operations_wait for stored in evidence.stored.values())

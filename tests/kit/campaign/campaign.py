@@ -37,12 +37,12 @@ class Outcome:
 
     @property
     def ended(self) -> bool:
-        """Whether it came to its end: a campaign can be interrupted."""
+        """True if it came to its end: a campaign can be interrupted."""
         return self.seconds is not None or self.trouble is not None
 
     @property
     def survived(self) -> bool:
-        """Whether decisions flowed again and every promise was kept."""
+        """True if decisions flowed again and every promise was kept."""
         return self.seconds is not None and self.trouble is None
 
 

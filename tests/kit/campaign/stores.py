@@ -38,7 +38,7 @@ class LimitableRedis(RedisServer):
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
     def runs(self) -> bool:
-        """Whether its process has not ended."""
+        """True if its process has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def set(self, **directives: str) -> None:

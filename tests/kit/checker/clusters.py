@@ -288,7 +288,7 @@ def _gaps(sizes: Counter[int], final: int) -> list[int]:
 
 
 def _is_explained(gaps: Sequence[int], absorbed: Sequence[int]) -> bool:
-    """Whether the merges' sizes can be shared out so that each gap is filled exactly."""
+    """True if the merges' sizes can be shared out so that each gap is filled exactly."""
     if sum(gaps) != sum(absorbed):
         return False
     if len(absorbed) > _MOST_MERGES_SEARCHED:

@@ -48,7 +48,7 @@ class Version:
         return {node for node in leaves if community in self.path(node)}
 
     def allows(self, path: list[str]) -> bool:
-        """Whether a decision may have this path; a cluster that was new is where any community is."""
+        """True if a decision may have this path; a cluster that was new is where any community is."""
         topic, intent, cluster = path
         if int(cluster[1:]) <= self.opened:
             return path == self.path(cluster)

@@ -51,7 +51,7 @@ class Openings:
         return sorted((d for d in self.batch(founder) if d.number == number), key=lambda d: d.size)
 
     def opened_together(self, founder: Decision, number: int) -> bool:
-        """Whether a cluster was opened in the founder's batch."""
+        """True if a cluster was opened in the founder's batch."""
         return any(d.number == number and d.outcome == "created" for d in self.batch(founder))
 
     def centroids(self, founder: Decision, number: int, before: Centroid | None) -> Iterator[Centroid]:

@@ -281,7 +281,7 @@ def leave_out(unwanted: Callable[[Any], bool]) -> None:
 
 
 def is_dead_letter(record: Any) -> bool:
-    """Whether a record is on its way to the dead letters."""
+    """True if a record is on its way to the dead letters."""
     return any(name == "questream-stage" for name, _ in record.headers)
 
 

@@ -100,7 +100,7 @@ class ClusterTopic:
         return max(states, key=lambda state: state.revision)
 
     def is_retired(self, number: int) -> bool:
-        """Whether the cluster's last record is its tombstone."""
+        """True if the cluster's last record is its tombstone."""
         states = self.states.get(number)
         return bool(states) and states[-1].retired if states else False
 

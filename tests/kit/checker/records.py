@@ -190,7 +190,7 @@ def _refers(reference: Mapping[str, Any], asked: Entry) -> bool:
 
 
 def _is_held(run: Run, place: Place) -> bool:
-    """Whether the input would still hold the record: retention takes the oldest."""
+    """True if the input would still hold the record: retention takes the oldest."""
     return place[1] >= run.evidence.input_begins.get(place[0], 0)
 
 

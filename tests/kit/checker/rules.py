@@ -54,7 +54,7 @@ class Operated:
     may_part: bool = False
 
     def came_before(self, place: tuple[int, int]) -> bool:
-        """Whether the question at this place was asked after it, for certain."""
+        """True if the question at this place was asked after it, for certain."""
         return self.asked is not None and place[1] >= self.asked.get(place[0], 0)
 
 
@@ -91,7 +91,7 @@ class Rules:
     operated: Sequence[Operated] = ()
 
     def may_decide_anew(self, place: tuple[int, int]) -> bool:
-        """Whether a record may have been published with a decision that the store then forgot."""
+        """True if a record may have been published with a decision that the store then forgot."""
         partition, offset = place
         windows = [window.get(partition, (0, 0)) for window in self.decided_anew]
         return self.delivery == "at-least-once" and any(first <= offset < end for first, end in windows)

@@ -333,7 +333,7 @@ def _is_of(run: Run, rules: Rules, decision: Decision, vector: Floats) -> bool:
 
 
 def _is_elsewhere(run: Run, namespace: str, decision: Decision, owner: int, vector: Floats, made: Decided) -> bool:
-    """Whether a question went elsewhere than to a cluster that it was moved to, and that has not turned it away too."""
+    """True if a question went elsewhere than to a cluster that it was moved to, and that has not turned it away too."""
     root = root_of(run, namespace, owner)
     barred = [
         name
@@ -360,7 +360,7 @@ class TurnedAway:
                     self._note(number, [unit(one) for one in packed])
 
     def may_have(self, number: int, vector: Floats) -> bool:
-        """Whether a cluster, or what it is a part of by now, has ever turned away what is near a unit vector (d,)."""
+        """True if a cluster, or what it is a part of by now, has ever turned away what is near a unit vector (d,)."""
         near = self._vectors.get(self._root(number), [])
         # The mean is taken off before they are compared.
         return any(float(one @ vector) >= self._threshold - 0.2 for one in near)

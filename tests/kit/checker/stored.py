@@ -116,7 +116,7 @@ class Stored:
 
     @property
     def operations_wait(self) -> bool:
-        """Whether an operation is not known to be published."""
+        """True if an operation is not known to be published."""
         return int(self.meta.get("operations_published", 0)) < int(self.meta.get("operation_count", 0))
 
     @property

@@ -65,12 +65,12 @@ class Kafka:
 
     @property
     def readable(self) -> bool:
-        """Whether a read_committed reader comes to the end of the log and of the group's offsets."""
+        """True if a read_committed reader comes to the end of the log and of the group's offsets."""
         open_records = any(entry.owner is not None for entry in self.log)
         return not open_records and all(map(self.is_recovered, range(len(self.committed))))
 
     def is_recovered(self, partition: int) -> bool:
-        """Whether no open transaction may yet move the partition's committed offset."""
+        """True if no open transaction may yet move the partition's committed offset."""
         pending = {
             at for _, transaction in self.transactions if not transaction.expired for at, _ in transaction.offsets
         }

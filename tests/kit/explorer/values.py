@@ -48,7 +48,7 @@ class _Freezer(pickle.Pickler):
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether nothing in it can be changed; a dataclass with slots of which that holds is kept as a constant."""
+    """True if nothing in it can be changed; a dataclass with slots of which that holds is kept as a constant."""
     kind: Any = type(value)
     if kind in _SCALARS or id(value) in _constants:
         return True

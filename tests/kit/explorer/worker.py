@@ -178,7 +178,7 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether it has anything in hand."""
+        """True if it has anything in hand."""
         return bool(self.front or self.back or self.decided or self.waiting or self.unconfirmed)
 
 

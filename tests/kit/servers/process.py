@@ -53,7 +53,7 @@ class Server(ABC):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether this very server, and not another on its port, answers a client."""
+        """True if this very server, and not another on its port, answers a client."""
 
     @property
     def pid(self) -> int:
@@ -64,7 +64,7 @@ class Server(ABC):
 
     @property
     def runs_here(self) -> bool:
-        """Whether it is a child of this process; where it is not, `kill` leaves it alone."""
+        """True if it is a child of this process; where it is not, `kill` leaves it alone."""
         return self._process is not None
 
     def start(self) -> None:
@@ -174,7 +174,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether a process accepts connections on this port of 127.0.0.1."""
+    """True if a process accepts connections on this port of 127.0.0.1."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:

@@ -261,7 +261,7 @@ class RedisCluster(_Together):
         wait_until(self.is_whole, "every node sees all slots")
 
     def is_whole(self) -> bool:
-        """Whether every node sees every slot served."""
+        """True if every node sees every slot served."""
         return all(map(_sees_all_slots, self.nodes))
 
 

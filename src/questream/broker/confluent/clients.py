@@ -105,7 +105,7 @@ def consumer_config(settings: Settings, client_id: str) -> Config:
         "fetch.max.bytes": fetch_bytes,
         "max.partition.fetch.bytes": min(_PARTITION_FETCH_BYTES, fetch_bytes),
         "message.max.bytes": min(_FETCHED_MESSAGE_BYTES, fetch_bytes),
-        # What is fetched ahead is as bounded as what waits; a single record or compressed batch may exceed it.
+        # Records fetched ahead have the bound of those that wait; a single record or compressed batch may exceed it.
         "queued.max.messages.kbytes": max(1, fetch_bytes // 1024),
         "receive.message.max.bytes": _MAX_RESPONSE_BYTES,
         "fetch.queue.backoff.ms": _QUEUE_BACKOFF_MS,

@@ -112,7 +112,7 @@ def open_reader(
     """As `questream.broker.port.Adapter` has it."""
     config = consumer_config(settings, _CLIENT_ID)
     config |= {"group.id": group_id or NO_GROUP, "isolation.level": isolation}
-    # What a reader asks waits behind its fetches.
+    # The requests of a reader wait behind its fetches.
     config["fetch.wait.max.ms"] = ms(_FETCH_WAIT_SECONDS if fetch_wait is None else fetch_wait)
     consumer = _consumer(settings, config, group_id)
     try:

@@ -105,7 +105,7 @@ class ConsumerAdapter:
         self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._out_of_range: dict[Partition, int] = {}
-        # Whether the assignment and its positions are still to be given to librdkafka.
+        # True if the assignment and its positions are still to be given to librdkafka.
         self._is_moved = False
         self._is_full = False
         self._rebalances = 0

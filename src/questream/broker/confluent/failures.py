@@ -41,7 +41,7 @@ UNKNOWN_TOPIC = frozenset(
     }
 )
 
-# What more is known of a refusal, and what to do about it.
+# The details of a refusal, and its remedy.
 _KNOWN: dict[int, Problem] = {
     KafkaError.INVALID_TRANSACTION_TIMEOUT: refusals.TRANSACTION_TIMEOUT,
     KafkaError.INVALID_TIMESTAMP: refusals.CLOCK,

@@ -69,7 +69,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
                 self._batches.touch()
             for record in islice(self.record_iterator, n):
                 records.append(record)
-                # What is null counts -1.
+                # Null counts -1.
                 size = record.serialized_key_size + record.serialized_value_size + record.serialized_header_size
                 if self._handed_on.fills_up(size):
                     break

@@ -49,7 +49,7 @@ def consumer_config(settings: Settings, client_id: str) -> dict[str, Any]:
     """
     kafka = settings.kafka
     session_timeout_ms = ms(kafka.session_timeout_seconds)
-    # What is fetched ahead is as bounded as what waits; a single record or compressed batch may exceed it.
+    # Records fetched ahead have the bound of those that wait; a single record or compressed batch may exceed it.
     fetched = {
         "fetch_max_bytes": settings.batch_bytes,
         "max_partition_fetch_bytes": min(_PARTITION_FETCH_BYTES, settings.batch_bytes),

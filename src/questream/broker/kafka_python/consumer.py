@@ -87,7 +87,7 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
             except kafka_errors.RetriableError:
                 continue
             except kafka_errors.KafkaError:
-                # What the next poll says as well.
+                # The next poll reports it as well.
                 return
 
     def partitions_for_topic(self, topic: str) -> set[int]:

@@ -22,7 +22,7 @@ LOGIN_ERRORS = (
     kafka_errors.IllegalSaslStateError,
 )
 
-# What more is known of a refusal, and what to do about it.
+# The details of a refusal, and its remedy.
 _KNOWN: dict[type[kafka_errors.KafkaError], Problem] = {
     kafka_errors.InvalidTransactionTimeoutError: refusals.TRANSACTION_TIMEOUT,
     kafka_errors.InvalidTimestampError: refusals.CLOCK,

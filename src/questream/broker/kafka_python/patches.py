@@ -273,7 +273,7 @@ def _in_milliseconds(client: Any) -> Callable[[Any], float]:
     connection_delay, throttle_delay = client.connection_delay, client.throttle_delay
 
     def milliseconds(node_id: Any) -> float:
-        # Whatever happens on a connection ends the wait sooner.
+        # Any event of a connection ends the wait sooner.
         return float(max(1000 * connection_delay(node_id), throttle_delay(node_id), 1000 * _PAUSE_SECONDS))
 
     return milliseconds

@@ -69,7 +69,7 @@ def _read(features: Features) -> _Read:
         words=tuple(of[Kind.WORD]),
         plain=frozenset(of[Kind.WORD]) - frozenset(of[Kind.NAME]),
         present=frozenset(payload & 0xFFFFFF for payload in (*of[Kind.WORD], *codes, *numbers)),
-        # What is said both ways is not negated: "no investment or little investment".
+        # A word that is said both ways is not negated: "no investment or little investment".
         negated=frozenset(w for w in of[Kind.NEGATED] if of[Kind.WORD].count(w) <= of[Kind.NEGATED].count(w)),
         numbers=numbers,
         codes=codes,

@@ -34,7 +34,7 @@ _MOVED_AT_ONCE = 4096
 _MERGES = 64
 # So near that they merge, and not the same.
 _NEAR = np.float32(0.2)
-# Those of the libraries' own examples for a recall near 1.
+# The settings of the libraries' own examples for a recall near 1.
 _HNSW_LINKS = 32
 _HNSW_SEARCH = 64
 

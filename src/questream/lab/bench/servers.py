@@ -97,7 +97,7 @@ def own_stream(
             "event_topic": f"{name}-events",
             "operation_topic": f"{name}-operations",
             "correction_topic": f"{name}-corrections",
-            # What is sent before the worker has joined is read too.
+            # Records from before the worker joined are read too.
             "auto_offset_reset": "earliest",
             "worker_id": None,
         }

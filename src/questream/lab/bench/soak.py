@@ -44,7 +44,7 @@ _PARTITIONS = 4
 # So that ten million questions need a few GB of the broker's disk at most.
 _TOPIC_CONFIGS = {"segment.bytes": str(32 * _MIB), "retention.bytes": str(256 * _MIB)}
 # A rise over the window beyond which a figure is not flat: a share of its median, and the least that counts at all.
-# What Kafka and Redis clients keep open varies by a few; how many clusters live varies with the stream.
+# The number of open files of clients varies by a few, the number of live clusters with the stream.
 _ALLOWED: dict[str, tuple[float, float]] = {
     "worker_mib": (0.05, 8.0),
     "threads": (0.0, 1.0),

@@ -14,7 +14,7 @@ from questream.errors import QuestreamError
 
 Measure = Literal["cossim", "manhattan", "euclidean", "dot"]
 
-# What model cards call the measure, and what the evaluator calls it today.
+# The name of a measure on model cards, and its name in the evaluator today.
 _MEASURES: dict[Measure, str] = {
     "cossim": "cosine",
     "manhattan": "manhattan",

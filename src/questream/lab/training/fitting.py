@@ -38,7 +38,7 @@ _CHECKPOINTS_KEPT = 2
 _LOGGED_STEPS = 10
 # Weights, and the two moments that AdamW keeps of each.
 _FLOATS_PER_WEIGHT = 3
-# What the trainer writes last: a checkpoint without it was cut off.
+# The file that the trainer writes last: a checkpoint without it was cut off.
 _LAST_WRITTEN = "trainer_state.json"
 
 

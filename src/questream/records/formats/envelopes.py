@@ -19,7 +19,7 @@ _SCHEMA_ID_HEADER = "__value_schema_id"
 _GLUE_HEADER_BYTES = 18
 _CONFLUENT_HEADER_BYTES = 5
 _CREATED, _READ, _UPDATED, _DELETED = "c", "r", "u", "d"
-# What Debezium sends for a column too large for the log of a database where an update left it as it was.
+# The value that Debezium sends for a column too large for the log of a database where an update left it as it was.
 UNAVAILABLE = "__debezium_unavailable_value"
 _OPERATIONS = frozenset((_CREATED, _READ, _UPDATED, _DELETED, "t", "m"))
 

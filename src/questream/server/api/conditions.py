@@ -20,7 +20,7 @@ from questream.store.aliases import follow_aliases
 from questream.tools.clusters import is_live
 from questream.tools.communities import NoSuchCommunity
 
-# What the rules of a namespace are named by, beside the ids of clusters, intents and topics.
+# The name of a namespace's rules, beside the ids of clusters, intents and topics.
 RULES = "rules"
 # An operation is about 1,000 clusters at most, and the intents and topics above them.
 _MOST_TAGS = 2000
@@ -103,7 +103,7 @@ def etag_of_rules(rules: NamespaceRules) -> str:
 def _tags_of_clusters(scope: Scope, names: Iterable[str]) -> list[str]:
     numbers = []
     for name in sorted(names):
-        # What is no id has no tag.
+        # A text that is no id has no tag.
         with suppress(Refused):
             numbers.append(read_cluster_id(name))
     chains = follow_aliases(scope.services.store, scope.namespace, numbers).values()

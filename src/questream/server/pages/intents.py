@@ -57,7 +57,7 @@ def bring(request: Request, scope: InNamespace, fields: Form) -> Response:
     try:
         given = _read(lines)
         looked_at = import_given(scope, _GIVEN, given, "", "", dry_run=True)
-        # What was typed since the preview is previewed first.
+        # A change since the preview is previewed first.
         if not first(fields, "agreed") or first(fields, "seen") != _mark(lines):
             return _show(request, scope, lines=lines, looked_at=looked_at)
         done = import_given(scope, _GIVEN, given, id, read_reason(fields), dry_run=False)

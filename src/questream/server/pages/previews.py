@@ -29,7 +29,7 @@ def previewed(ask: Callable[[int], Committed], looked_at: int = LOOKED_AT) -> tu
     try:
         return ask(looked_at), None
     except (Refused, QuestreamError) as error:
-        # What is refused for itself is refused again.
+        # An operation that is refused for itself is refused again.
         return ask(0), str(error)
 
 

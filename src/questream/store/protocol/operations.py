@@ -16,7 +16,7 @@ from questream.errors import Contended
 OPERATIONS_KEPT = 1000
 
 
-# What the last merges of a namespace absorbed, which is what can be undone of them.
+# The remains of the last merges of a namespace, which can be undone.
 REMAINS_KEPT = 1000
 UNDO_SECONDS = 7 * 24 * 3600.0
 

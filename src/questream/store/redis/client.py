@@ -70,7 +70,7 @@ def describe_connection_error(error: Exception) -> str:
     """The reason why Redis did not answer, in words. The client's texts are dropped: they can quote data."""
     at: BaseException | None = error
     while at is not None:
-        # What the system says of a connection: refused, unknown host, no route.
+        # Errors of the system about a connection: refused, unknown host, no route.
         if isinstance(at, OSError) and at.strerror:
             return at.strerror.lower()
         at = at.__cause__ or at.__context__

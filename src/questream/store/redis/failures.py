@@ -40,7 +40,7 @@ _NO_WRITES = {
 # Of a script that begun with all rights: Redis 7.0 and older say the first, newer ones and Valkey the second.
 _DENIED = re.compile(r"user executing the script|ACL failure")
 
-# What a command or a script says of a field that holds something else than it was written with.
+# Replies of a command or a script about a field with another value than it was written with.
 _UNREADABLE = re.compile(
     r"is not an integer|not a valid float|would overflow|attempt to (?:compare|perform|index|concatenate|get length)"
     r"|bad argument|Expected .+ but found|is not a string representation"

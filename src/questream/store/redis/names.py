@@ -47,7 +47,7 @@ class RedisNames(RedisCalls):
         items = [(str(cluster_id), "" if made is None else name_text(made)) for cluster_id, made in names.items()]
         for start in range(0, len(items), CHUNK):
             chunk = [part for item in items[start : start + CHUNK] for part in item]
-            # What was written of these is a change too.
+            # A name written for one of these is a change too.
             since = "" if as_of is None or start else as_of
             if not self._scripts["write_names"](keys=keys, args=[store_epoch, since, *chunk]):
                 return False

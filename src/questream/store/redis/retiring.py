@@ -54,7 +54,7 @@ class RedisRetirement:
         gone: list[int] = []
         while len(gone) < most:
             if looked_at >= limit:
-                # What is kept is passed over the next time, or enough of it would hide the rest for ever.
+                # Clusters that are kept are passed over the next time, or enough of them would hide the rest for ever.
                 self._kept[at] = kept
                 break
             page = self._page(namespace, due, kept, _PAGE)

@@ -27,7 +27,7 @@ class MemoryBase(Guarded):
         self._undo_seconds = undo_seconds
         self._clock = clock
         self._namespaces: dict[str, Namespace] = {}
-        # Those that may begin, opened or not.
+        # Namespaces that may begin, opened or not.
         self._admitted: set[str] = set()
         self._streams: dict[str, str] = {}
         # Of deleted namespaces, the next cluster's number and that of the last operation.

@@ -160,7 +160,7 @@ class MemoryCommits(MemoryMerging):
             applied = []
             apart = []
             refused: set[int] = set()
-            # What a cluster that a merge of this call names has become.
+            # The survivor of a cluster that a merge of this call names.
             stands_for: dict[int, int] = {}
             for proposed in merges:
                 one = stands_for.get(proposed.survivor, proposed.survivor)

@@ -32,7 +32,7 @@ def unmerge(state: Namespace, part: Part) -> list[Change]:
     remains, was, _ = state.remains.pop(part.remains.cluster_id)
     through: int | None = remains.survivor
     while through not in (None, part.survivor) and through in state.clusters:
-        # What it came through on its way has absorbed it and gives it up too: nobody takes it out twice.
+        # The clusters that it came through have absorbed it and give it up too: nobody takes it out twice.
         state.remains.pop(through, None)
         through = state.clusters[through].merged_into
     survivor, returned = state.clusters[part.survivor], state.clusters[remains.cluster_id]

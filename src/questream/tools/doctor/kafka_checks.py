@@ -98,7 +98,7 @@ def check_events(context: CheckContext) -> Iterator[Finding]:
     try:
         topic = context.kafka.find_topics([name]).get(name)
     except KafkaRefused:
-        # Who decides questions need not see it.
+        # A worker need not see it.
         return
     if topic is None:
         return

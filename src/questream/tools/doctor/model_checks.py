@@ -145,7 +145,7 @@ def _read_modules(folder: Path) -> tuple[int, str]:
         elif kind == "Pooling":
             dimension = _pooled(_read(path / "config.json"), dimension)
     options = folder / "config_sentence_transformers.json"
-    # What a model that was saved with it cuts its vectors to.
+    # The dimension to which a model that was saved with it cuts its vectors.
     truncated = _read(options).get("truncate_dim") if options.exists() else None
     return min(dimension, truncated or dimension), family
 

@@ -27,7 +27,7 @@ ALL_COLUMNS = "*"
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 # The size of a number decides its unit: seconds, then milli-, micro- and nanoseconds.
 _UNITS_PER_MS = ((1e11, 0.001), (1e14, 1.0), (1e17, 1e3), (math.inf, 1e6))
-# What lies outside is no moment that a question was asked at, but a counter or another unit.
+# A time outside is not that of a question, but a counter or another unit.
 _EARLIEST_MS = datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000
 _LATEST_MS = datetime(2200, 1, 1, tzinfo=UTC).timestamp() * 1000
 

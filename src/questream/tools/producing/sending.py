@@ -20,7 +20,7 @@ from questream.tools.producing.file_records import FileRecord, FileRecords
 _IN_FLIGHT = 5_000
 _CATCH_UP_SECONDS = 0.05
 _MOST_NAMED = 20
-# What Kafka adds around a record, at most.
+# The most bytes that Kafka adds around a record.
 _RECORD_BYTES = 512
 
 
@@ -72,7 +72,7 @@ def send_file(
             report.notice(f"interrupted; {outbox.acknowledged:,} questions are known to be sent")
             raise
         except QuestionFileError:
-            # What came before it is sent; what comes after it is not.
+            # The lines before it are sent, those after it are not.
             outbox.settle()
             report.notice(f"{outbox.acknowledged:,} questions before it were sent")
             raise
@@ -155,7 +155,7 @@ class Pace:
         if not self._seconds:
             return
         now = self._clock()
-        # What a pause has cost is not caught up in one burst.
+        # Time lost in a pause is not caught up in one burst.
         self._next = max(self._next + self._seconds, now - _CATCH_UP_SECONDS)
         self._sleep(max(0.0, self._next - now))
 
