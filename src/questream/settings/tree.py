@@ -144,6 +144,17 @@ def _check_template(template: str | None) -> str | None:
 _TOPIC_WORDS = Allowed("1 to 249 letters, digits, dots, hyphens and underscores")
 Topic = Annotated[str, Field(pattern=TOPIC_PATTERN), _TOPIC_WORDS]
 NamespaceMatch = Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,63}$")]
+NamespaceMatches = Annotated[
+    list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
+]
+Name = Annotated[
+    str,
+    Field(pattern=NAMESPACE_PATTERN),
+    Allowed("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first"),
+]
+Port = Annotated[
+    int, Field(ge=0, le=LAST_PORT), BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")
+]
 HostPort = Annotated[str, Field(pattern=HOST_PORT_PATTERN)]
 Options = Annotated[dict[str, Any], BeforeValidator(_parse_table)]
 RedisUrl = Annotated[
@@ -279,11 +290,8 @@ class RedisSettings(Group):
         default=None, description="Password of the Sentinels, if they have one."
     )
     sentinel_password_file: Path | None = Field(default=None, description="File that holds `sentinel_password`.")
-    prefix: Annotated[
-        str, Allowed("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
-    ] = Field(
+    prefix: Name = Field(
         default=DEFAULT_PREFIX,
-        pattern=NAMESPACE_PATTERN,
         description="Prefix of all keys, before a colon; each stream that shares a Redis needs its own.",
     )
     timeout_seconds: float = Field(
@@ -364,11 +372,8 @@ class ModelSettings(Group):
 class ClusterSettings(Group):
     """When two questions are the same, and how long clusters are kept."""
 
-    namespace: Annotated[
-        str, Allowed("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
-    ] = Field(
+    namespace: Name = Field(
         default="default",
-        pattern=NAMESPACE_PATTERN,
         description="Clusters that questions without a namespace belong to.",
     )
     shared: bool = Field(
@@ -563,9 +568,7 @@ class NamespaceSettings(Group):
         le=1_000_000,
         description="Most namespaces in Redis; at that number no record creates another.",
     )
-    allow: Annotated[
-        list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
-    ] = Field(
+    allow: NamespaceMatches = Field(
         default_factory=list,
         description="Names that a new namespace may have, with patterns such as `shop-*`; empty: any.",
     )
@@ -650,10 +653,8 @@ class MetricsSettings(Group):
     """The HTTP endpoint for Prometheus and health checks."""
 
     host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on; `::` for IPv6 too.")  # noqa: S104 - scraped from other hosts
-    port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
+    port: Port = Field(
         default=9464,
-        ge=0,
-        le=65535,
         description="TCP port of /metrics, /livez and /readyz; `auto` or 0: a free one, which the log names.",
     )
 
@@ -676,9 +677,7 @@ class ServeSettings(Group):
         min_length=1,
         description="Address to listen on. All except the loopback address need `tokens_file` or `user_header`.",
     )
-    port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
-        default=8464, ge=0, le=65535, description="TCP port; `auto` or 0: a free one, which the log names."
-    )
+    port: Port = Field(default=8464, description="TCP port; `auto` or 0: a free one, which the log names.")
     tokens_file: Path | None = Field(
         default=None,
         description="File with the hashes of bearer tokens, their roles and namespaces; `questream serve-token` adds "
@@ -770,9 +769,7 @@ class WebhookSettings(Group):
         default=["emerging", "spiking", "returned"],
         description="Kinds of events that are sent; empty: all.",
     )
-    namespaces: Annotated[
-        list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
-    ] = Field(
+    namespaces: NamespaceMatches = Field(
         default_factory=list,
         description="Namespaces whose events are sent, with patterns such as `shop-*`; empty: all.",
     )
