@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 from questream.broker.port import Outgoing
@@ -35,13 +34,12 @@ class SizeLimits:
     one in both ways. Whatever is tried in vain is refused by the broker itself.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._refused: dict[str, list[_Size]] = {}
 
     def refused(self, record: Outgoing) -> None:
         """The topic does not take this record."""
-        size = _Size(_raw(record), _compressed(record), self._clock() + _REMEMBERED_SECONDS)
+        size = _Size(_raw(record), _compressed(record), time.monotonic() + _REMEMBERED_SECONDS)
         kept = [old for old in self._refused.get(record.topic, ()) if not _as_large(old, size)]
         self._refused[record.topic] = [*kept[-_MOST_REMEMBERED + 1 :], size]
 
@@ -52,7 +50,7 @@ class SizeLimits:
         sizes = self._refused.get(record.topic)
         if not sizes:
             return True
-        now, raw = self._clock(), _raw(record)
+        now, raw = time.monotonic(), _raw(record)
         smaller = [size for size in sizes if size.raw <= raw and now < size.until]
         return not smaller or _compressed(record) < min(size.compressed for size in smaller)
 

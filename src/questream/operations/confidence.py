@@ -19,6 +19,7 @@ from questream.errors import QuestreamError
 FEWEST_ANSWERS = 20
 FEWEST_OF_A_KIND = 5
 _FOLDS = 5
+_BINS = 10
 # Hardly any: two numbers need no regularisation, unless answers are apart at one similarity.
 _REGULARISATION = 1e3
 
@@ -108,13 +109,13 @@ def fit(answers: Sequence[Answer], model: str) -> Confidence:
     return Confidence(slope, intercept, model)
 
 
-def cross_fitted(similarities: ArrayLike, belongs: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+def cross_fitted(similarities: ArrayLike, belongs: ArrayLike) -> NDArray[np.float64]:
     """The confidence (n,) of each answer by a fit to the others: five parts, each by the other four.
 
     A part without answers of both kinds beside it has their share.
     """
     x, y = np.asarray(similarities, np.float64), np.asarray(belongs, bool)
-    parts = np.random.default_rng(seed).permutation(len(x)) % _FOLDS
+    parts = np.random.default_rng(0).permutation(len(x)) % _FOLDS
     found = np.empty(len(x))
     for part in range(_FOLDS):
         here, others = parts == part, parts != part
@@ -126,13 +127,13 @@ def cross_fitted(similarities: ArrayLike, belongs: ArrayLike, seed: int = 0) -> 
     return found
 
 
-def reliability(confidences: ArrayLike, right: ArrayLike, bins: int = 10) -> Reliability:
+def reliability(confidences: ArrayLike, right: ArrayLike) -> Reliability:
     """The reliability of probabilities (n,), by what was right (n,); bins without a decision are left out."""
     p, y = np.asarray(confidences, np.float64), np.asarray(right, bool)
-    place = np.minimum((p * bins).astype(int), bins - 1)
+    place = np.minimum((p * _BINS).astype(int), _BINS - 1)
     found = [
-        Bin(at / bins, (at + 1) / bins, int(here.sum()), float(p[here].mean()), float(y[here].mean()))
-        for at in range(bins)
+        Bin(at / _BINS, (at + 1) / _BINS, int(here.sum()), float(p[here].mean()), float(y[here].mean()))
+        for at in range(_BINS)
         if (here := place == at).any()
     ]
     error = sum(one.decisions * abs(one.confidence - one.right) for one in found) / max(1, len(p))

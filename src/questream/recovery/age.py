@@ -8,7 +8,7 @@ topic has from long after the last note was published beside another memory than
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from questream.errors import StoreOutdated
 from questream.recovery.cluster_topic import ClusterTopic, Published
@@ -30,9 +30,7 @@ def is_too_old(noted_seconds: float, published_seconds: float, kept_seconds: flo
     return beside_another and noted_seconds > kept_seconds
 
 
-def require_recent(
-    store: Store, topic: ClusterTopic, published: Mapping[str, Published], clock: Callable[[], float] = time.time
-) -> None:
+def require_recent(store: Store, topic: ClusterTopic, published: Mapping[str, Published]) -> None:
     """Raises StoreOutdated where the store may know clusters that were retired since, and the topic no longer does."""
     if not any(found.newest_at for found in published.values()):
         return
@@ -42,7 +40,7 @@ def require_recent(
     if noted_seconds is None or noted_seconds <= _LEAST_SECONDS:
         return
     kept_seconds = topic.tombstones_kept_seconds()
-    if is_too_old(noted_seconds, clock() - newest_at / 1000, kept_seconds):
+    if is_too_old(noted_seconds, time.time() - newest_at / 1000, kept_seconds):
         raise StoreOutdated(
             f"this Redis was restored from a copy that is {noted_seconds / 3600:,.0f} hours old, and the cluster topic"
             f" keeps what it says of retired clusters for {kept_seconds / 3600:,.0f} (delete.retention.ms): clusters"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from questream.errors import QuestreamError, RecoveryNeeded
@@ -40,16 +39,15 @@ class LevelRelay:
     What the topic does not take is tried again after half a minute, and questions are decided meanwhile.
     """
 
-    def __init__(self, store: Store, retry: Retry, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, retry: Retry) -> None:
         self._store = store
         self._retry = retry
-        self._clock = clock
         self._holder = f"publisher-{uuid.uuid4().hex[:12]}"
         self._held_until = -_LOOK_AGAIN_SECONDS
 
     def claim(self, namespace: str) -> ClaimedLevels | None:
         """The present levels of a namespace; None where none is to be published by this worker now."""
-        if self._clock() < self._held_until:
+        if time.monotonic() < self._held_until:
             return None
         store_epoch = self._retry.call(self._store.store_epoch, namespace)
         if store_epoch is None or not self._retry.call(
@@ -74,5 +72,5 @@ class LevelRelay:
 
     def hold(self, error: QuestreamError) -> None:
         """The topic takes none for now."""
-        self._held_until = self._clock() + _LOOK_AGAIN_SECONDS
+        self._held_until = time.monotonic() + _LOOK_AGAIN_SECONDS
         logger.error("levels wait in Redis: the cluster topic does not take them", extra={"reason": str(error)})

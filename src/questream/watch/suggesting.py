@@ -62,13 +62,11 @@ class Suggester:
         settings: Settings,
         store: RedisStore,
         metrics: EventMetrics,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
-        self._now_ms = now_ms
         self._clock = clock
         self._splits_at = clock()
         # Namespaces, each with the kind of suggestion; '' for all.
@@ -189,7 +187,7 @@ class Suggester:
         self, namespace: str, suggestion: str, cluster: str, size: int, ending: str, more: Mapping[str, Any] = _NOTHING
     ) -> dict[str, Any]:
         """It is of the older of two; the id has no time, since it is the same event whenever it is found."""
-        now = self._now_ms()
+        now = time.time_ns() // 1_000_000
         document = event_document(
             namespace, DetectedEvent("suggested", cluster, now, now, size, 0.0), self._settings.kafka.cluster_topic
         )

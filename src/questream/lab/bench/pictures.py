@@ -9,10 +9,12 @@ from typing import Any
 
 from questream.errors import MissingExtra, QuestreamError
 
+_INCHES_WIDE = 12
+
 
 @contextmanager
-def picture(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A figure of so many inches to draw into, written at the end; the suffix of `path` says its format.
+def picture(path: Path, height: float) -> Iterator[Any]:
+    """A figure of so many inches in height to draw into, written at the end; the suffix of `path` says its format.
 
     Raises QuestreamError without matplotlib, or where the format is not one of its.
     """
@@ -20,7 +22,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Any]:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtra("--plot", "matplotlib", "plots") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(_INCHES_WIDE, height), layout="constrained")
     yield figure
     try:
         figure.savefig(path)

@@ -30,7 +30,7 @@ def draw(soak: Soak, path: Path) -> None:
     rows = -(-len(_TITLES) // _COLUMNS)
     hours = [sample.stream_hours for sample in soak.samples]
     first = next(s.stream_hours for s in soak.samples if s.seconds >= soak.seconds - soak.window_seconds)
-    with picture(path, 12, 2.4 * rows) as figure:
+    with picture(path, 2.4 * rows) as figure:
         figure.suptitle(
             f"{soak.decided:,} questions over {soak.samples[-1].stream_hours:.0f} h of stream time"
             f" in {soak.seconds / 60:.0f} min: {'flat' if soak.is_flat else 'NOT FLAT'}"

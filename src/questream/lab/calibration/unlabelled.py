@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,7 +38,7 @@ _WIDTH_OF_INTENTS = (
 _WIDTH_OF_TOPICS = "a sample does not show which of its groups are one topic: use --ask 40"
 
 
-def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> Proposal:
+def propose_threshold(vectors: Matrix) -> Proposal:
     """The threshold at which clusters cut fewest ties between near neighbours for their number: for intents.
 
     Clusters the sample of unit vectors (n, d) online at each threshold, as a worker does, and takes the one whose
@@ -47,14 +46,12 @@ def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THR
     questions do. It finds the groups that the stream falls into, not how fine a user wants them: for duplicates take
     the granularity. Of the clusters of the granularity `question`, levels make intents without a threshold.
 
-    Raises ValueError for fewer than 100 vectors, or no thresholds.
+    Raises ValueError for fewer than 100 vectors.
     """
     if len(vectors) < FEWEST_QUESTIONS:
         raise ValueError(f"{len(vectors)} questions are too few: {FEWEST_QUESTIONS} at least")
-    if not thresholds:
-        raise ValueError("thresholds is empty")
-    rules = Rules(thresholds[0], thresholds[0])
-    return propose_intents(sweep(vectors, rules, thresholds), vectors, rules)
+    rules = Rules(DEFAULT_THRESHOLDS[0], DEFAULT_THRESHOLDS[0])
+    return propose_intents(sweep(vectors, rules, DEFAULT_THRESHOLDS), vectors, rules)
 
 
 def propose_unlabelled(
@@ -90,9 +87,7 @@ def propose_resolution(swept: Sweep, vectors: Matrix, rules: Rules, false_join_c
     return replace(found, low=None, high=None, remarks=remarks, is_known=False)
 
 
-def propose_intents(
-    swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0, seed: int = 0
-) -> Proposal:
+def propose_intents(swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0) -> Proposal:
     """The value of the highest modularity, whose resolution grows with what a false join costs.
 
     The interval is from a bootstrap that draws questions.
@@ -101,7 +96,7 @@ def propose_intents(
     scores = np.array([graph.modularity(clusters, resolution) for clusters in swept.after])
     best = middle_of_best(scores)
     even = np.full(len(vectors), 1 / len(vectors))
-    draws = np.random.default_rng(seed).multinomial(len(vectors), even, _BOOTSTRAP_ROUNDS).astype(np.float64)
+    draws = np.random.default_rng(0).multinomial(len(vectors), even, _BOOTSTRAP_ROUNDS).astype(np.float64)
     rounds = [
         middle_of_best(np.array([graph.modularity(row, resolution, draw) for row in swept.after])) for draw in draws
     ]

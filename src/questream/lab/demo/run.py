@@ -61,7 +61,6 @@ def run_demo(
     granularity: str | None = None,
     in_flight: int = 64,
     picture: Path | None = None,
-    console: Console | None = None,
 ) -> None:
     """Stream questions through a worker on embedded servers and show what becomes of them.
 
@@ -73,7 +72,7 @@ def run_demo(
     Raises QuestreamError if the file, a server or the worker fails.
     """
     started_at = time.monotonic()
-    console = console or Console()
+    console = Console()
     with (
         _quiet_clients(),
         _source(questions, granularity) as source,

@@ -22,7 +22,6 @@ def cluster_online(
     texts: Sequence[str] | None = None,
     *,
     workers: int = 1,
-    batch_questions: int = BATCH_QUESTIONS,
     judge: Judge | None = None,
 ) -> Clustering:
     """The cluster of each unit vector (n, d), as published and after the stream, in micro-batches.
@@ -38,8 +37,8 @@ def cluster_online(
     ]
     published: list[int] = []
     similarities: list[float] = []
-    for turn, start in enumerate(range(0, len(vectors), batch_questions)):
-        batch = slice(start, start + batch_questions)
+    for turn, start in enumerate(range(0, len(vectors), BATCH_QUESTIONS)):
+        batch = slice(start, start + BATCH_QUESTIONS)
         of_batch = None if texts is None else texts[batch]
         assigned = clusterers[turn % workers].assign(vectors[batch], of_batch)
         published += assigned.ids

@@ -111,7 +111,7 @@ def pair_metrics(a: Matrix, b: Matrix, same: Sequence[bool]) -> PairMetrics:
     return PairMetrics(pairs=len(same), same=sum(map(bool, same)), **measured)
 
 
-def pair_intervals(scores: ArrayLike, same: Sequence[bool], *, seed: int = 0) -> PairIntervals:
+def pair_intervals(scores: ArrayLike, same: Sequence[bool]) -> PairIntervals:
     """95 % intervals of average precision and best F1 of similarities (n,), by the bootstrap.
 
     Same and different pairs are each drawn anew from their own kind: how many of either a file has is its maker's
@@ -123,7 +123,7 @@ def pair_intervals(scores: ArrayLike, same: Sequence[bool], *, seed: int = 0) ->
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     ordered, labels = np.asarray(scores, np.float64)[order], labels[order]
     last_of_score = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     drawn = [_precision_and_f1(_weights(labels, random), labels, last_of_score) for _ in range(_RESAMPLES)]
     tail = (1 - _CONFIDENCE) / 2
     low, high = np.quantile(np.array(drawn), [tail, 1 - tail], axis=0).tolist()

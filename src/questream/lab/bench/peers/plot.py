@@ -26,7 +26,7 @@ def draw(figures: Sequence[PeerFigures], path: Path) -> None:
     measured = [one for one in figures if one.questions is not None]
     names = [f"{one.name}\n({one.guarantee})" for one in measured]
     colours = ["C0" if one.name == _OWN else "0.7" for one in measured]
-    with picture(path, 12, 2.2 + 0.5 * len(measured)) as figure:
+    with picture(path, 2.2 + 0.5 * len(measured)) as figure:
         for axes, (name, (title, form)) in zip(figure.subplots(1, len(_FIGURES)), _FIGURES.items(), strict=True):
             values = [getattr(one, name) for one in measured]
             bars = axes.barh(names, [value or 0 for value in values], color=colours)
