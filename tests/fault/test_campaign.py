@@ -18,6 +18,7 @@ from tests.kit.campaign.faults.servers import KilledStore
 from tests.kit.campaign.faults.workers import FrozenWorker, KilledWorker, StoppedWorker
 from tests.kit.campaign.schedule import draw_schedule
 from tests.kit.servers import KafkaServer, Link
+from tests.kit.servers.kafka import SHORT_SESSION
 from tests.kit.servers.process import free_port
 
 FAULTS = 4
@@ -43,7 +44,7 @@ def test_random_faults_cost_no_question_and_break_no_promise(
     say(f"SEED={seed}")
     (plan,) = draw_schedule(seed, FAULTS, QUICK)
     result = RoundOutcome(plan)
-    run_round(result, tmp_path, kafka_factory(links=paths), paths, say)
+    run_round(result, tmp_path, kafka_factory(properties=SHORT_SESSION, links=paths), paths, say)
     assert all(outcome.survived for outcome in result.outcomes), (seed, result.outcomes, result.violations[:5])
     assert sum(len(outcome.blow) for outcome in result.outcomes) == FAULTS
     assert result.verdict.published["decisions"] > 0
@@ -56,7 +57,7 @@ def test_the_owner_of_a_model_is_killed_and_stopped_and_no_promise_is_broken(
     blows: list[tuple[Fault, ...]] = [(KilledWorker(0, 2.0),), (StoppedWorker(0, 0.5),), (KilledWorker(0, 0.0),)]
     plan = replace(drawn, store="single", workers=2, partitions=4, owner=True, blows=blows)
     result = RoundOutcome(plan)
-    run_round(result, tmp_path, kafka_factory(links=paths), paths, say)
+    run_round(result, tmp_path, kafka_factory(properties=SHORT_SESSION, links=paths), paths, say)
     assert all(outcome.survived for outcome in result.outcomes), (result.outcomes, result.violations[:5])
     assert len(result.outcomes) == len(blows)
     started = [log.read_text().count("worker processes started") for log in tmp_path.glob("worker-*.log")]

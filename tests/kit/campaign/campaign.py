@@ -17,6 +17,7 @@ from tests.kit.campaign.schedule import Round
 from tests.kit.campaign.verdict import Verdict, judge
 from tests.kit.checker import Violation, Window
 from tests.kit.servers import KafkaServer, Link
+from tests.kit.servers.kafka import SHORT_SESSION
 from tests.kit.servers.process import free_port
 
 MOST_WORKERS = 4
@@ -62,7 +63,7 @@ def broker(folder: Path) -> Iterator[tuple[KafkaServer, list[Link]]]:
     """A Kafka that can be reached on a path of its own by each of `MOST_WORKERS` workers, and directly."""
     with ExitStack() as started:
         paths = [started.enter_context(Link(free_port())) for _ in range(MOST_WORKERS)]
-        yield started.enter_context(KafkaServer(folder, links=paths)), paths
+        yield started.enter_context(KafkaServer(folder, SHORT_SESSION, paths)), paths
 
 
 def run_schedule(

@@ -20,6 +20,8 @@ from tests.kit.servers.process import LOOPBACK, Server, ServerFailed, free_port,
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 PASSWORD = "secret-of-the-test-broker"
+# A controller takes a broker that was killed for alive, and refuses it, until its session has timed out.
+SHORT_SESSION = {"broker.session.timeout.ms": "3000"}
 
 
 def class_archive(jars: Path) -> Path:
@@ -55,6 +57,7 @@ class KafkaServer(Server):
         self._write({**self._own_properties(controller_port), **(properties or {})})
 
     def _write(self, settings: Mapping[str, str]) -> None:
+        self._settings = settings
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
     @property
@@ -74,6 +77,11 @@ class KafkaServer(Server):
         if not (self.folder / "data" / "meta.properties").exists():
             self._format()
         super().start()
+
+    def kill(self) -> None:
+        if self.runs_here:
+            super().kill()
+            self._write({**self._settings, **SHORT_SESSION})
 
     def answers(self) -> bool:
         if not listens(self._port):
@@ -175,8 +183,9 @@ class KafkaServer(Server):
             "group.min.session.timeout.ms": "1000",
             # A transaction whose producer died is aborted this long after its timeout, not up to 10 s after.
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-            # After `kill` the controller takes the broker for alive, and refuses it, until its session has timed out.
-            "broker.session.timeout.ms": "3000",
+            # Its own controller would shut the broker out, with all its partitions and groups, where a loaded machine
+            # lets it stand still for longer.
+            "broker.session.timeout.ms": "60000",
             "broker.heartbeat.interval.ms": "500",
             # By default a controller that has nothing to record says so twice a second, and all brokers read it.
             "metadata.max.idle.interval.ms": "0",
