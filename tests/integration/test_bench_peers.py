@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from kafka.cluster import ClusterMetadata
+from kafka.errors import LeaderNotAvailableError
 
 from questream.lab.bench.peers.centroids import Centroids
+from questream.lab.bench.peers.consumer import subscribed
+from questream.lab.bench.peers.job import Job
 from tests.kit.command import questream
-from tests.kit.servers import KafkaServer
+from tests.kit.servers import KafkaServer, Topics
 
 # How long a broker misses a member that was killed.
 SOON = ("--kafka.session_timeout_seconds=6",)
@@ -23,8 +31,8 @@ def test_the_tutorial_way_is_measured_through_a_kill_and_what_is_missing_is_name
     ran = questream("bench", "peers", "--peer=tutorial", "--peer=quix", "--questions=60", *servers, *SOON, "--json")
     assert ran.code == 0, ran.err
     tutorial, quix = ran.json
+    assert tutorial["problem"] is None, ran.err
     assert tutorial["questions"] == 60
-    assert tutorial["problem"] is None
     assert tutorial["lost"] == 0
     assert 0 < tutorial["clusters"] <= 60
     assert tutorial["questions_per_second"] > 0
@@ -32,6 +40,28 @@ def test_the_tutorial_way_is_measured_through_a_kill_and_what_is_missing_is_name
     assert quix["missing"] == "quixstreams"
     assert quix["questions"] is None
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tutorial_way_joins_its_group_only_once_it_knows_its_topic(
+    kafka: KafkaServer, topics: Callable[..., Topics], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    update = ClusterMetadata.update_metadata
+    late = time.monotonic() + 2
+    names = topics(2)
+
+    def update_late(cluster: Any, metadata: Any) -> None:
+        for topic in metadata.topics:
+            if topic.name == names.input_topic and time.monotonic() < late:
+                topic.error_code = LeaderNotAvailableError.errno
+        update(cluster, metadata)
+
+    monkeypatch.setattr(ClusterMetadata, "update_metadata", update_late)
+    job = Job(kafka.bootstrap_servers, names.input_topic, names.input_topic, names.output_topic, "", 0.8, 8, 6.0)
+    with closing(subscribed(job)) as consumer:
+        while not consumer.assignment():
+            consumer.poll(100)
+    # What a member logs that joined before, and has to join again.
+    assert "No partition metadata" not in caplog.text
 
 
 def test_peers_are_named_and_need_a_kafka() -> None:

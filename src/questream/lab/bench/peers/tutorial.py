@@ -10,6 +10,7 @@ import kafka
 from sentence_transformers import SentenceTransformer
 
 from questream.lab.bench.peers.centroids import Centroids
+from questream.lab.bench.peers.consumer import subscribed
 from questream.lab.bench.peers.job import Job, answer, question_of, read_job
 
 _POLL_MILLISECONDS = 100
@@ -20,15 +21,7 @@ def run(job: Job) -> None:
     model = SentenceTransformer(job.model)
     centroids = Centroids(job.threshold)
     producer = kafka.KafkaProducer(bootstrap_servers=job.bootstrap_servers, linger_ms=5)
-    consumer = kafka.KafkaConsumer(
-        job.input_topic,
-        bootstrap_servers=job.bootstrap_servers,
-        group_id=job.group_id,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        session_timeout_ms=int(job.session_seconds * 1000),
-        max_poll_records=job.batch_questions,
-    )
+    consumer = subscribed(job)
     while True:
         polled = consumer.poll(timeout_ms=_POLL_MILLISECONDS)
         questions = [question_of(record.value) for records in polled.values() for record in records]
