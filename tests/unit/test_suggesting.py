@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from questream import QuestionClusterer
 from questream.clustering.merging import propose_merges
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
 from questream.operations import By, Decisions, merge_clusters
 from questream.operations.mixed_clusters import looks_like_two
 from questream.operations.suggesting import Suggestion, find_suggestions
@@ -56,6 +60,14 @@ def test_questions_look_like_two_clusters_where_nothing_would_merge_these() -> N
     # One question that is far from all others is no cluster.
     assert not looks_like_two(mirror, rules, (same, far[:1]))
     assert not looks_like_two(mirror, rules, (same, far[:0]))
+
+
+def test_a_loose_cluster_in_one_piece_does_not_look_like_two() -> None:
+    """However it is parted, its parts are as alike as its questions, which together are looser than a merge allows."""
+    rows = np.concatenate([np.full((12, 1), 0.7**0.5), 0.3**0.5 * np.eye(12)], axis=1).astype(np.float32)
+    rules = Rules(0.74, 0.74, similarity="cosine")
+    assert not looks_like_two(Mirror(13), rules, (rows[:6], rows[6:]))
+    assert looks_like_two(Mirror(13), replace(rules, merge_threshold=0.9), (rows[:6], rows[6:]))
 
 
 def two_named(stream: Stream, first: tuple[str, str], second: tuple[str, str], axis: int = 0) -> tuple[int, int]:

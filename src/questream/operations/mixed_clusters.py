@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules
+from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix
 
 # Smaller ones show no two groups yet.
 FEWEST_QUESTIONS = 8
 # A question that is far from all others is no second cluster.
 _FEWEST_OF_A_PART = 2
+# The two groups are those that differ most: of questions in one piece they score so much less than chosen by chance.
+_CLEARLY = 0.035
 _ROUNDS = 20
 # Cosines that differ by less are those of the same text.
 ALIKE = 1e-6
@@ -45,13 +47,16 @@ def smaller_group(vectors: Matrix) -> NDArray[np.bool_]:
 
 
 def looks_like_two(mirror: Mirror, rules: Rules, parts: tuple[Matrix, Matrix]) -> bool:
-    """True if two groups of questions, unit vectors (n, d) each, would be clusters that nothing merges.
+    """Whether two groups of questions, as unit vectors (n, d) each, are clearly too far apart to merge as clusters.
 
-    They are scored as the clusters of a mirror are, with its mean, and are two questions each at least.
+    They are scored as the clusters of a mirror are, with its mean, and are two questions each at least. Cohesion does
+    not matter: a cluster that is in one piece may be looser than two that merge have to be together.
     """
     if min(len(part) for part in parts) < _FEWEST_OF_A_PART:
         return False
     alone = Mirror(mirror.dimension)
     alone.apply([MeanMoved(mirror.mean_questions, mirror.mean_sum)])
     alone.apply([ClusterMoved(number, len(part), part.sum(axis=0)) for number, part in enumerate(parts, 1)])
-    return not propose_merges(alone, [1, 2], rules)
+    terms, one, other = ScoreTerms(alone, rules, room=0), np.array([0]), np.array([1])
+    score = terms.cluster_scores(one, other, alone.sums[one] @ alone.sums[1])
+    return float(score[0]) < rules.merge_threshold - _CLEARLY
