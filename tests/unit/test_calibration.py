@@ -185,6 +185,16 @@ def test_answers_of_one_kind_bound_the_threshold_on_one_side(same: bool, remark:
     assert any(one.startswith(remark) for one in proposal.remarks)
 
 
+def test_a_threshold_that_the_answers_leave_open_is_proposed_with_a_warning() -> None:
+    swept, _, threes, _ = nested()
+
+    def is_open(proposal: Proposal) -> bool:
+        return any("the answers leave the threshold open" in remark for remark in proposal.remarks)
+
+    assert is_open(answered(swept, threes, 3).proposal())
+    assert not is_open(answered(swept, threes, 40).proposal())
+
+
 def test_an_answer_is_learned_once_and_a_skipped_pair_is_not_asked_again() -> None:
     inquiry = Inquiry(nested()[0])
     ask = inquiry.next()
