@@ -13,6 +13,7 @@ threshold and than that of the larger of the two.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,9 @@ class History:
         return float(centred @ row / np.linalg.norm(centred)) + self._leeway(row)
 
     def _leeway(self, row: Floats) -> float:
-        return (1 - max(float(row @ row), max(self.threshold, 0.0) ** 2)) / 2
+        threshold, cohesion = max(self.threshold, 0.0), float(row @ row)
+        least = min(threshold, float(np.linalg.norm(self._mean()))) * math.sqrt(cohesion)
+        return min((1 - max(cohesion, threshold**2)) / 2, threshold - least)
 
     def _row(self, cluster_id: int) -> Floats:
         mean = self._mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -89,8 +90,14 @@ class Reference:
         return max([self.rules.merge_threshold, *(one.threshold for one in clusters if one.threshold is not None)])
 
     def leeway(self, row: Floats, cluster: Cluster) -> float:
-        """As much as makes the score 1 - |q - row|^2 / 2, but for a cluster looser than members at the threshold."""
-        return (1 - max(float(row @ row), max(self.threshold(cluster), 0) ** 2)) / 2
+        """As much as makes the score 1 - |q - row|^2 / 2, within two bounds.
+
+        A cluster counts as no looser than members at the threshold, and a question joins none to whose direction its
+        cosine is below the threshold and the length of the mean.
+        """
+        threshold, cohesion = max(self.threshold(cluster), 0.0), float(row @ row)
+        least = min(threshold, float(np.linalg.norm(self.mean()))) * math.sqrt(cohesion)
+        return min((1 - max(cohesion, threshold**2)) / 2, threshold - least)
 
     def pair_score(self, one: Cluster, other: Cluster) -> float:
         """For adaptive linkage the mean of what the members of each score against the other, up to their lengths."""

@@ -21,7 +21,9 @@ other. Two clusters score the mean of what the members of each would score again
 
 Left alone, a cluster slides: whom it takes makes it looser, and a looser one takes more, down to c = 2t - 1 at the
 threshold t. So a cohesion below t^2 counts as that: so alike are members that all have the cosine t to one direction,
-each in a direction of its own. `merging.py` bounds what merges.
+each in a direction of its own. And a question joins only what it is nearer to than questions are to the whole stream:
+before the mean is subtracted their mean cosine to its direction is |m|, so the cosine q'.s' / |s'| to the direction of
+a cluster has to be |m|, or t if that is less. `merging.py` bounds what merges.
 """
 
 from __future__ import annotations
@@ -46,8 +48,9 @@ class ScoreTerms:
 
     They are those of `rows` (count,) of the mirror, ascending, or of all; what is by row below is by place in `rows`.
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
-    `cohesion` is c, and `leeway` (1 - c) / 2 for a c of at least t^2; 1 and 0 in other linkages. `thresholds` are t by
-    row, where any cluster has one of its own, and else None; `least_threshold` is the least of all.
+    `cohesion` is c; `leeway` is (1 - c) / 2 for a c of at least t^2, less where t is reached farther from a cluster's
+    direction than questions are from the mean's; 1 and 0 in other linkages. `thresholds` are t by row, where any
+    cluster has one of its own, and else None; `least_threshold` is the least of all.
     """
 
     def __init__(self, mirror: Mirror, rules: Rules, room: int, rows: Rows | None = None) -> None:
@@ -137,7 +140,9 @@ class ScoreTerms:
         if self.adaptive:
             cohesion = (float(self.dot_self[row]) / members**2 + shifted) * inverse**2
             self.cohesion[row] = cohesion
-            self.leeway[row] = 0.5 - 0.5 * max(cohesion, max(self.threshold(row), 0.0) ** 2)
+            threshold = max(self.threshold(row), 0.0)
+            nearest = min(threshold, self.mean_norm_square**0.5) * max(cohesion, 0.0) ** 0.5
+            self.leeway[row] = min(0.5 - 0.5 * max(cohesion, threshold**2), threshold - nearest)
 
     def refresh(self, rows: slice) -> None:
         """Derive the factors of `rows` anew after their products or the mean changed."""
@@ -152,8 +157,9 @@ class ScoreTerms:
         if self.adaptive:
             cohesion = (self.dot_self[rows] / members**2 + shifted) * inverse**2
             self.cohesion[rows] = cohesion
-            threshold = self.rules.threshold if self.thresholds is None else self.thresholds[rows]
-            self.leeway[rows] = 0.5 - 0.5 * np.maximum(cohesion, np.maximum(threshold, 0.0) ** 2)
+            threshold = np.maximum(self.rules.threshold if self.thresholds is None else self.thresholds[rows], 0.0)
+            nearest = np.minimum(threshold, self.mean_norm_square**0.5) * np.sqrt(np.maximum(cohesion, 0.0))
+            self.leeway[rows] = np.minimum(0.5 - 0.5 * np.maximum(cohesion, threshold**2), threshold - nearest)
 
     def united_cohesion(self, ones: Rows, others: Rows, dots: Vector) -> Floats:
         """The cohesion (k,) that each pair of rows would have as one cluster; `dots` are the products of their sums."""
