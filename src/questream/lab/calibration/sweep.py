@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 FEWEST_QUESTIONS = 100
 _STEP = 0.025
 
-# Below, large clusters swallow the stream with adaptive linkage, which has leeway to give.
-_LOWEST_ADAPTIVE = 0.4
+# Below, questions that hardly have anything in common are in one cluster.
+_LOWEST_ADAPTIVE = 0.2
 _LOWEST = 0.1
 _HIGHEST = 0.975
 # Levels overlap, so that one set apart by a step is not cut off from its best.
