@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from kafka.admin import (
 from redis.exceptions import ResponseError
 
 from questream import QuestionClusterer
+from questream.clustering.rules import Similarity
 from questream.embedded import embedded_broker, embedded_store
 from questream.errors import ExitCode
 from questream.settings import RedisSettings, Settings
@@ -484,6 +486,28 @@ def test_a_namespace_of_this_model_is_fine(redis_url: str, minilm: Path, encoder
     assert f"{encoder.name} at {encoder.revision[:19]}, {encoder.dimension} dimensions" == found["model"]["told"]
     assert found["device"]["told"].startswith(f"{encoder.device} (")
     assert found["device"]["told"].endswith(f"dtype {encoder.dtype}")
+
+
+@pytest.mark.parametrize(("similarity", "low", "high"), [("cosine", 0.35, 0.65), ("centred", 0.4, 0.55)])
+def test_a_threshold_that_unrelated_questions_reach_is_told_with_the_least_that_they_do_not(
+    redis_url: str, similarity: Similarity, low: float, high: float
+) -> None:
+    """Of questions with nothing in common but a quarter of their squared length."""
+    vectors = np.hstack([np.full((200, 1), 0.5), 0.75**0.5 * np.eye(200)]).astype(np.float32)
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    for namespace, threshold in (("low", low), ("high", high)):
+        QuestionClusterer(
+            dimension=201, store=store, namespace=namespace, similarity=similarity, threshold=threshold
+        ).assign(vectors)
+    flags = [f"--redis.url={redis_url}", f"--kafka.bootstrap_servers={NOWHERE}", "--model.name=/nowhere"]
+    flags.append("--kafka.options.bootstrap_timeout_ms=50")
+    warned = findings(*flags, "--clusters.namespace=low")["threshold"]
+    assert warned["status"] == "warn"
+    assert f"its threshold of {low:.3f}" in warned["told"]
+    least = float(re.findall(r"clusters\.threshold to (\S+) or more", warned["remedy"])[0])
+    assert low < least < high
+    assert findings(*flags, "--clusters.namespace=high")["threshold"]["status"] == "ok"
+    assert "threshold" not in findings(*flags, "--clusters.namespace=new")
 
 
 def test_a_namespace_of_texts_that_were_prepared_in_another_way_is_told(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from questream.clustering.background import reached_by_unrelated
 from questream.domain import NamespaceState
 from questream.errors import ModelError
 from questream.preparing import version_of
 from questream.settings import ModelSettings
 from questream.store.redis.store import RedisStore
 from questream.tools.doctor.findings import Check, CheckContext, Finding, FoundModel
+from questream.tools.suggestions import rules_built_with
 
 # Their first position is the one behind the padding token's.
 _POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
+
+# Fewer say little of the mean of a stream.
+_FEWEST_QUESTIONS = 100
 
 
 def check_model_files(context: CheckContext) -> Iterator[Finding]:
@@ -68,6 +76,34 @@ def check_agreement(context: CheckContext) -> Iterator[Finding]:
             "set model.name and model.revision to that model, or clusters.namespace to a new one; to move it to this "
             "worker's model, set model.former to that one and run: questream migrate",
         )
+
+
+def check_threshold(context: CheckContext) -> Iterator[Finding]:
+    """Unrelated questions of the namespace do not reach the threshold that is in force."""
+    namespace = context.settings.clusters.namespace
+    store = RedisStore(context.redis, prefix=context.settings.redis.prefix)
+    built = store.namespace_state(namespace)
+    if built is None:
+        return
+    rules = rules_built_with(built)
+    mean_sum, questions = built.mean_sum, built.mean_questions
+    if rules.similarity == "cosine":
+        # It keeps no mean: that of the questions that its centroids learned from.
+        mirror = store.load(namespace)
+        mean_sum, questions = mirror.sums.sum(axis=0), int(mirror.members.sum())
+    if questions < _FEWEST_QUESTIONS:
+        return
+    reached = reached_by_unrelated(float(np.linalg.norm(mean_sum)) / questions, rules.similarity)
+    reached = math.ceil(1000 * reached) / 1000
+    if rules.threshold >= reached:
+        yield Finding("threshold", "ok", f"unrelated questions of {namespace} stay below {rules.threshold:.3f}")
+        return
+    yield Finding(
+        "threshold",
+        "warn",
+        f"unrelated questions of {namespace} reach its threshold of {rules.threshold:.3f}: its clusters become heaps",
+        f"set clusters.threshold to {reached:.3f} or more; for wider groups than clusters read the levels above them",
+    )
 
 
 def _preparation(store: RedisStore, context: CheckContext) -> Iterator[Finding]:
@@ -184,5 +220,6 @@ def _read(path: Path) -> Any:
 MODEL_CHECKS = (
     Check("model", check_model_files, limit_seconds=60.0),
     Check("namespace", check_agreement, needs=("redis", "model")),
+    Check("threshold", check_threshold, needs=("redis",), limit_seconds=60.0),
     Check("device", check_device, limit_seconds=120.0),
 )
