@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from questream.preparing.about import about_first, about_in
 from questream.preparing.html import is_html
 from questream.preparing.line import Line
 from questream.preparing.mail import said_in
 from questream.preparing.phrases import Beginnings, Sayings
-from questream.preparing.questions import ask_first, asked_in
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38G\n" * 3 + "IAAAAASUVORK5CYII="
@@ -610,5 +610,5 @@ def test_each_word_in_lower_case_is_one_that_is_written(text: str) -> None:
 def test_a_hostile_mail_takes_no_more_time_than_to_read_it(text: str) -> None:
     """In processor time: the square of a million would be hours."""
     began = time.process_time()
-    asked_in(ask_first(said_in(text)))
+    about_in(about_first(said_in(text)))
     assert time.process_time() - began < 3

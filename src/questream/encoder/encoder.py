@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,10 +15,7 @@ from questream.encoder.batching import cut_by_length
 from questream.encoder.presets import Preset
 from questream.encoder.tokens import Tokeniser, Tokens
 from questream.errors import BadRecord
-from questream.preparing import asked_in
-
-# Sentences of a mail that ask count half as much again beside the mail as a whole: docs/clustering.md has figures.
-_ASKED_WEIGHT = np.float32(0.5)
+from questream.preparing import about_in
 
 
 class Forward(Protocol):
@@ -63,42 +60,39 @@ class Encoder:
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, cut at `max_tokens`; `len()` of one is what it costs.
 
-        Raises BadRecord (stage `tokenise`) if a text cannot be tokenised; one text at a time shows which.
+        Of a prepared mail only the paragraph that says what it is about is read, unless that alone cannot be tokenised.
+        Raises BadRecord (stage `tokenise`) if a text cannot be; one text at a time shows which.
         """
-        tokens = self.tokeniser(texts)
-        asked = {at: part for at, part in enumerate(map(asked_in, texts)) if part is not None}
-        for at, ids in zip(asked, self._ids_of_parts(list(asked.values())), strict=True):
-            tokens[at] = replace(tokens[at], asked=ids)
-        return tokens
-
-    def _ids_of_parts(self, parts: Sequence[str]) -> list[NDArray[np.int32] | None]:
-        """The token ids of parts of texts; None for one that would be refused as a text, though the whole is not."""
+        read = [about_in(text) or text for text in texts]
         try:
-            return [tokens.ids for tokens in self.tokeniser(parts)]
+            return self.tokeniser(read)
         except BadRecord:
-            return [None] if len(parts) == 1 else [ids for part in parts for ids in self._ids_of_parts([part])]
+            if read == list(texts):
+                raise
+            return [self._tokens_of(*both) for both in zip(texts, read, strict=True)]
+
+    def _tokens_of(self, text: str, read: str) -> Tokens:
+        try:
+            return self.tokeniser([read])[0]
+        except BadRecord:
+            if read == text:
+                raise
+            return self.tokeniser([text])[0]
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Matrix:
         """Embed tokenised texts: float32 (n, d), C-contiguous, unit rows, in the order given; (0, d) for none.
 
-        A text with a part that is `asked` has the direction of the sum of both vectors, the part's by half.
         Texts of the same tokens are embedded once and have the same row, bit for bit. A row that the model made
         non-finite comes back as it is, so that one bad text does not cost the batch: the caller checks `np.isfinite`.
         """
         keys = [one.ids.tobytes() for one in tokens]
         distinct = {key: one.ids for key, one in zip(keys, tokens, strict=True)}
-        asked = {at: one.asked for at, one in enumerate(tokens) if one.asked is not None}
-        keys_of_asked = [ids.tobytes() for ids in asked.values()]
-        distinct.update(zip(keys_of_asked, asked.values(), strict=True))
         vectors = self.encode_ids(list(distinct.values()))
-        if not asked and len(distinct) == len(tokens):
+        if len(distinct) == len(tokens):
             return vectors
         row_of = {key: row for row, key in enumerate(distinct)}
-        rows: Matrix = vectors[[row_of[key] for key in keys]]
-        if asked:
-            places = list(asked)
-            rows[places] = _pooled(rows[places], vectors[[row_of[key] for key in keys_of_asked]])
-        return rows
+        repeated: Matrix = vectors[[row_of[key] for key in keys]]
+        return repeated
 
     def encode_ids(self, texts: Sequence[NDArray[np.int32]]) -> Matrix:
         """As `encode_tokens`, of the ids alone and each text by itself, whether another has the same or not."""
@@ -136,12 +130,3 @@ class Encoder:
                 except BadRecord as error:
                     refused[at] = error
         return refused
-
-
-def _pooled(whole: Matrix, asked: Matrix) -> Matrix:
-    """Unit rows (n, d) in the direction of texts and of what they ask; neither takes the other away."""
-    both = whole + _ASKED_WEIGHT * asked
-    # Rows that the model made non-finite stay so.
-    with np.errstate(invalid="ignore"):
-        pooled: Matrix = both / np.linalg.norm(both, axis=1, keepdims=True)
-    return pooled

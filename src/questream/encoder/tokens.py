@@ -27,17 +27,14 @@ class Tokens:
     """A tokenised text: `ids` (len,) with the special tokens; `truncated` if the text had more than the limit.
 
     `unknown_share` is the share of its words, in [0, 1], that the tokenizer does not know, of those that were kept.
-    `asked` (len,) is what a mail asks, where that is a part of the text: the model reads it a second time.
     """
 
     ids: NDArray[np.int32]
     truncated: bool
     unknown_share: float = 0.0
-    asked: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
-        """Tokens that the model reads."""
-        return len(self.ids) + (0 if self.asked is None else len(self.asked))
+        return len(self.ids)
 
 
 class Tokeniser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from questream.preparing.phrases import Beginnings, asks_in, phrases
+from questream.preparing.words import words_of
 
 _LOOKED_AT = 400
 # More words are a sentence, not a line of a frame.
@@ -27,6 +28,8 @@ _ENCODED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=\D*\d)[A-Za-z0-9+/]+=
 _ENCODED_END = re.compile(r"(?=[A-Za-z]*[0-9+/=])[A-Za-z0-9+/]{4,}={0,2}")
 # The characters of rules and separators.
 RULES = frozenset("-_=*~#\u2014\u2500")
+_BETWEEN_PARTS = re.compile(r"\s[|\u2022\u00b7]\s")
+_LEAST_PARTS = 3
 _DASHES = re.compile(r"--+|__+|\u2014")
 _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")
 TICKET_NUMBER = re.compile(
@@ -42,7 +45,6 @@ _MAY_BE_CONTACT = re.compile(r"[\d@:+(]|[wW]{3}\.")
 _LOOKED_UP = re.compile(r"\d{3}")
 # How German puts together what is numbered and the word for its number.
 _NUMBERS = ("nr", "nummer")
-_WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*")
 _JOINT = re.compile(r"[-'.]")
 _MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
 _AND = (["and"], ["und"], ["et"], ["y"])
@@ -109,6 +111,12 @@ class Line:
         text = self.text[:_LOOKED_AT]
         # Of most lines the fast pattern already says that they have none.
         return _MAY_BE_CONTACT.search(text) is not None and _CONTACT.search(text.lower()) is not None
+
+    @property
+    def parted(self) -> bool:
+        """Whether it is a signature in one line, such as "Anna | Sales | Northwind Ltd."."""
+        parts = _BETWEEN_PARTS.split(self.text[:_LOOKED_AT])
+        return len(parts) >= _LEAST_PARTS and all(len(words_of(part)) <= SHORT_WORDS for part in parts)
 
     @property
     def asks(self) -> bool:
@@ -252,10 +260,6 @@ def _is_courtesy(words: list[str], those: Beginnings) -> bool:
 def _is_small_number(word: str) -> bool:
     """True if it is such as an hour or a count of days."""
     return len(word) <= 2 and word.isdigit()
-
-
-def words_of(text: str) -> list[str]:
-    return _WORD.findall(text.replace("\u2019", "'"))
 
 
 def only_names(words: list[str]) -> bool:

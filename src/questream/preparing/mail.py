@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from itertools import dropwhile, takewhile
 
 from questream.preparing.html import is_html, to_text
-from questream.preparing.line import NAME_WORDS, RULES, SHORT_WORDS, TICKET_NUMBER, Line, only_names, words_of
+from questream.preparing.line import NAME_WORDS, RULES, SHORT_WORDS, TICKET_NUMBER, Line, only_names
 from questream.preparing.phrases import asks_in, phrases
+from questream.preparing.words import words_of
 
 # No model reads further.
 MOST_LINES = 400
@@ -349,7 +350,7 @@ def _without_signature(lines: list[Line]) -> list[Line]:
 def _is_signature(lines: list[Line]) -> bool:
     written = [line for line in lines if not line.blank and not line.sent_from]
     return len(written) <= _SIGNATURE_LINES and all(
-        not line.says and (len(line.words) <= SHORT_WORDS or line.contact) for line in written
+        not line.says and (len(line.words) <= SHORT_WORDS or line.contact or line.parted) for line in written
     )
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from questream.preparing.about import about_first
 from questream.preparing.hook import load_hook
 from questream.preparing.mail import said_in
-from questream.preparing.questions import ask_first
 
 if TYPE_CHECKING:
     from questream.settings import InputSettings
 
 # The preparation of mails has a version: another may give another text, and vectors of the two are not alike.
-_MAIL = "mail-3"
+_MAIL = "mail-4"
 
 
 def without_frame(text: str) -> str:
@@ -21,10 +21,10 @@ def without_frame(text: str) -> str:
 
     What is taken away: markup, quoted replies, headers but the subject, greetings, closings, signatures and legal
     notices, in the languages of `phrases/`. A text that is all frame stays, without its markup. Of what is left, the
-    sentences that ask come first.
+    sentences that say what it is about come first.
     """
     said = said_in(text)
-    return text if said == text else ask_first(said)
+    return text if said == text else about_first(said)
 
 
 def version_of(settings: InputSettings) -> str:

@@ -50,7 +50,7 @@ class Channel:
         return self._exchange.read_vectors(len(texts), dimension)
 
     def _parts(self, texts: Sequence[NDArray[np.int32]]) -> Iterator[Sequence[NDArray[np.int32]]]:
-        """The texts in parts that fit; a micro-batch within the budgets is one, of mails at most two."""
+        """The texts in parts that fit; a micro-batch within the budgets is one."""
         start = tokens = 0
         for at, ids in enumerate(texts):
             if at - start == self._exchange.texts or tokens + len(ids) > self._exchange.tokens:

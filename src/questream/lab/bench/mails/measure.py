@@ -12,6 +12,7 @@ from questream.domain import Matrix
 from questream.lab.bench.mails.making import mails_around, wording_of
 from questream.lab.evaluation.agreement import Agreement, Labels, agreement
 from questream.lab.evaluation.online import cluster_online
+from questream.preparing import about_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,13 @@ class MailFigures:
 def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[str], str]) -> tuple[Left, list[str]]:
     """The prepared mails around these questions, in figures and in full.
 
-    It is compared by its words, since what a question asks comes first.
+    The words that the model reads of it are compared.
     """
     began = time.process_time()
     prepared = [prepare(mail) for mail in mails]
     seconds = time.process_time() - began
-    asked, kept = ([Counter(text.split()) for text in texts] for texts in (questions, prepared))
+    read = [about_in(text) or text for text in prepared]
+    asked, kept = ([Counter(text.split()) for text in texts] for texts in (questions, read))
     whole = [question <= text for question, text in zip(asked, kept, strict=True)]
     beside = sum(
         text.total() - question.total() for question, text, is_whole in zip(asked, kept, whole, strict=True) if is_whole

@@ -1,0 +1,76 @@
+"""What a mail is about, above the sentences that frame it: the form of a prepared mail, by which its vector is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from questream.preparing.framing import framing
+from questream.preparing.line import Line
+
+# Sentences that are looked at, as a text may be of nothing but short ones.
+_MOST_SENTENCES = 400
+_MOST_CHARACTERS = 400
+# What a sentence must exceed to stand below. One that says something costs more there than one that frames stays above;
+# beside a sentence that asks, others rather frame it.
+_FRAMES = 1.0
+_FRAMES_A_QUESTION = -2.0
+_ASKS = re.compile(r"[?\uff1f\u061f][\"')\]\u00bb\u201c\u201d\u2019]?\s*\Z")
+_QUESTION_ENDS = 4
+# A tab in the empty line marks the text as prepared: in a plain text, what stands above other paragraphs is only that.
+_APART = "\n\t\n"
+# A mail program breaks a line at 60 to 80 characters, where a sentence may go on in the next.
+_LEAST_BROKEN = 50
+_ENDS = ".!?:;,)"
+
+
+def about_first(text: str) -> str:
+    """The sentences that say what a mail is about as its first paragraph, and below it those that frame it.
+
+    The text itself where all or none frame it. Sentences behind the first 400 stay above. The mark between the
+    paragraphs stays in the text, so that `about_in` finds the first one wherever the text is embedded again.
+    """
+    sentences = [(sentence, _framing(sentence)) for sentence in _sentences(text)]
+    asked = any(likeness <= _FRAMES and _asks(sentence) for sentence, likeness in sentences)
+    about: list[str] = []
+    beside: list[str] = []
+    for sentence, likeness in sentences:
+        least = _FRAMES_A_QUESTION if asked and not _asks(sentence) else _FRAMES
+        (beside if likeness > least else about).append(sentence)
+    return _APART.join((" ".join(about), " ".join(beside))) if about and beside else text
+
+
+def about_in(text: str) -> str | None:
+    """The first paragraph of a text that `about_first` made; None of any other text."""
+    first, apart, _ = text.partition(_APART)
+    return first if apart and first.strip() and "\n" not in first else None
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Its sentences, none empty; what stands behind the most that are looked at is one for each line."""
+    left = _MOST_SENTENCES
+    for line in _unbroken(text.split("\n")):
+        sentences = Line(line).sentences(left) if left > 0 else [line]
+        left -= len(sentences)
+        yield from filter(None, map(str.strip, sentences))
+
+
+def _framing(sentence: str) -> float:
+    return framing(Line(sentence).words) if len(sentence) <= _MOST_CHARACTERS else -inf
+
+
+def _asks(sentence: str) -> bool:
+    return _ASKS.search(sentence[-_QUESTION_ENDS:]) is not None
+
+
+def _unbroken(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, with those that go on in the next joined."""
+    joined: list[str] = []
+    for line in map(str.strip, lines):
+        joined.append(line)
+        if len(line) < _LEAST_BROKEN or line[-1] in _ENDS:
+            yield " ".join(joined)
+            joined = []
+    if joined:
+        yield " ".join(joined)
