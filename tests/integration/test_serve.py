@@ -151,7 +151,9 @@ def find_chromium() -> str:
 def browser() -> Iterator[Browser]:
     path = built(find_chromium)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        # Its scripts live for one page: what other threads would compile of them costs more than it gives.
+        arguments = ["--no-sandbox", "--js-flags=--single-threaded"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
 
