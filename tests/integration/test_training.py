@@ -63,7 +63,8 @@ def arguments(options: list[str], minilm: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shallow(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MiniLM without its layers above the first: what a kill does to a training does not depend on their number."""
+    """MiniLM without its layers above the first: what a kill does to a training, and whether a judge
+    loads, does not depend on their number."""
     folder = tmp_path_factory.mktemp("shallow") / "model"
     shutil.copytree(minilm, folder)
     weights = load_file(folder / "model.safetensors")
@@ -163,9 +164,9 @@ def test_a_full_disk_is_told_before_training(
     assert "has 0.1 GB free, its checkpoints and the model take 0.9 GB" in outcome.err
 
 
-def test_a_judge_is_trained_and_loads_as_a_worker_loads_it(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_judge_is_trained_and_loads_as_a_worker_loads_it(tmp_path: Path, options: list[str], shallow: Path) -> None:
     folder = tmp_path / "judge"
-    outcome = questream("train", str(folder), "--judge", *arguments)
+    outcome = questream("train", str(folder), "--judge", *options, f"--model.name={shallow}")
     assert outcome.code == ExitCode.OK, outcome.err
     report = json.loads(outcome.out)
     assert report["steps"] > 0
