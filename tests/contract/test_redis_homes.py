@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from questream.errors import AnotherStore
-from questream.recovery.home import HOME_HEADER, Home, Homes
+from questream.recovery.home import HOME_HEADER, Home, HomeHeaders, Homes
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import client, namespace, store
 
@@ -66,20 +66,34 @@ def test_an_emptied_store_takes_the_next_home_once_and_names_the_one_before(stor
     assert (adopted.epoch, adopted.former) == (5, taken.store)
 
 
+def headers_of(store: RedisStore, published: Home | None = None) -> HomeHeaders:
+    return HomeHeaders(store, Homes(store, HERE), lambda _: published)
+
+
 def test_a_header_is_read_once_in_a_store_epoch(store: RedisStore, namespace: str) -> None:
     store.replace_home(namespace, str(MINE).encode())
-    homes, moved = Homes(store, HERE), Home(4, "next", HERE, "mine")
-    assert homes.header(namespace, "epoch 1") == [(HOME_HEADER, str(MINE).encode())]
+    headers, moved = headers_of(store), Home(4, "next", HERE, "mine")
+    assert headers.of(namespace, "epoch 1") == [(HOME_HEADER, str(MINE).encode())]
     store.replace_home(namespace, str(moved).encode())
-    assert homes.header(namespace, "epoch 1") == [(HOME_HEADER, str(MINE).encode())]
-    assert homes.header(namespace, "epoch 2") == [(HOME_HEADER, str(moved).encode())]
+    assert headers.of(namespace, "epoch 1") == [(HOME_HEADER, str(MINE).encode())]
+    assert headers.of(namespace, "epoch 2") == [(HOME_HEADER, str(moved).encode())]
 
 
-def test_a_namespace_that_an_earlier_release_recovered_gets_a_home_with_its_first_header(
+@pytest.mark.parametrize(("published", "epoch", "former"), [(None, 1, ""), (MINE, 4, "mine")])
+def test_a_namespace_that_an_earlier_release_recovered_gets_the_home_after_the_published_one(
+    store: RedisStore, namespace: str, published: Home | None, epoch: int, former: str
+) -> None:
+    ((name, header),) = headers_of(store, published).of(namespace, "epoch 1")
+    assert (name, header) == (HOME_HEADER, store.home(namespace))
+    home = Home.parse(header)
+    assert home is not None
+    assert (home.epoch, home.location, home.former) == (epoch, HERE, former)
+    Homes(store, HERE).require(namespace, published)
+
+
+def test_a_namespace_that_an_earlier_release_recovered_in_another_store_gets_no_home(
     store: RedisStore, namespace: str
 ) -> None:
-    ((name, told),) = Homes(store, HERE).header(namespace, "epoch 1")
-    assert (name, told) == (HOME_HEADER, store.home(namespace))
-    home = Home.parse(told)
-    assert home is not None
-    assert (home.epoch, home.location, home.former) == (1, HERE, "")
+    with pytest.raises(AnotherStore):
+        headers_of(store, Home(3, "other", THERE)).of(namespace, "epoch 1")
+    assert store.home(namespace) is None

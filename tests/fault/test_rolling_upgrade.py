@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,8 @@ from questream.domain import Exemplar, Ruling
 from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions
 from questream.operations.binding import new_names
+from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.home import Home
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import OpenedCluster
 from questream.store.redis.keys import Keys
@@ -273,6 +276,39 @@ def test_the_release_before_takes_over_where_no_worker_of_this_one_recovers(of_r
     assert token is not None
     assert not store.lease_recovery("default", late, "worker", 60.0)
     assert before.recover(token)
+
+
+def test_a_redis_that_the_release_before_filled_again_stays_the_home(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], release_before: Path
+) -> None:
+    """It knows no homes: a home that does not follow the published one would be another store's, and refused."""
+    stream, sent = make_stream(PARTITIONS, **OPTIONS), 0
+
+    def ask() -> Home:
+        """Ask one in each partition; returns the home that the topic names then."""
+        nonlocal sent
+        stream.send([question(sent + at, _text(sent + at), partition=at) for at in range(PARTITIONS)])
+        sent += PARTITIONS
+        wait_until(lambda: sum(stream.committed().values()) >= sent, "all of it is decided", 90)
+        with closing(ClusterTopic(stream.settings(), stream.store().stream)) as topic:
+            home = topic.homes()["default"]
+        assert home is not None
+        return home
+
+    def of_next_worker(release: Path | None = None) -> Home:
+        worker = start_worker(stream, release=release)
+        home = ask()
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0
+        return home
+
+    first = of_next_worker()
+    with stream.redis() as client:
+        client.flushall()
+    assert of_next_worker(release_before) == first
+    second = of_next_worker()
+    assert (second.epoch, second.former) == (first.epoch + 1, first.store)
+    assert of_next_worker() == second
 
 
 def test_ids_of_intents_outlive_a_recovery_by_the_release_before(

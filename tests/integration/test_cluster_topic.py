@@ -135,12 +135,14 @@ def test_a_newest_record_that_is_no_state_is_named_to_those_who_need_it(
 
 def test_the_newest_home_counts_wherever_it_stands(stream: Stream, cluster_topic: ClusterTopic) -> None:
     homes = [Home(1, "first", "here"), Home(2, "second", "there", "first"), Home(1, "first", "here"), None]
+    assert cluster_topic.homes() == {}
     for home in homes:
         headers = [] if home is None else [("other", b"9 x y"), (HOME_HEADER, str(home).encode())]
         key, value = encode_cluster_state(CLUSTER)
         _send(stream, Message(value, key, headers))
     assert cluster_topic.published()["shop"].home == homes[1]
     assert cluster_topic.newest()["shop"].home == homes[1]
+    assert cluster_topic.homes() == {"shop": homes[1]}
 
 
 def test_the_keys_of_a_namespace_are_those_whose_last_record_is_no_tombstone(

@@ -16,7 +16,10 @@ from questream.errors import (
     AnotherStore,
     ClusterTopicDamaged,
     KafkaUnavailable,
+    LostMemory,
     NamespaceDamaged,
+    NamespaceRefused,
+    QuestreamError,
     RecoveryNeeded,
     StoreDamaged,
 )
@@ -63,6 +66,9 @@ class Topics:
         return self.found
 
     newest = published
+
+    def homes(self) -> dict[str, Home | None]:
+        return {name: found.home for name, found in self.found.items()}
 
     def newest_states(self, namespace: str, revisions: Mapping[int, int]) -> Iterator[ClusterState]:
         return (self.states[namespace][i] for i in revisions)
@@ -449,6 +455,33 @@ def test_a_store_that_is_not_the_home_of_a_namespace_is_refused_and_changes_noth
     store = filled(NAMESPACE)
     with pytest.raises(AnotherStore):
         recovery(store, topics, homes=homes).recover_lost(NAMESPACE)
+
+
+def test_a_store_that_a_release_without_homes_has_recovered_gets_the_next_home(topics: Topics) -> None:
+    store, kept = filled(NAMESPACE), HomeStore()
+    assert store.store_epoch(NAMESPACE) is not None
+    one = recovery(store, topics, homes=Homes(kept, "here"))
+    one.recover_lost(NAMESPACE)
+    home = Home.parse(kept.home(NAMESPACE))
+    assert home is not None
+    assert (home.epoch, home.former) == (4, "this-store")
+    assert one.published_home(NAMESPACE) == HERE
+    assert one.published_home(OTHER) is None
+
+
+@pytest.mark.parametrize("error", [NamespaceRefused("no rights"), LostMemory("of another type")])
+def test_a_home_that_cannot_be_read_keeps_no_other_namespace_from_its_own(two: Topics, error: QuestreamError) -> None:
+    class Partly(HomeStore):
+        def home(self, namespace: str) -> bytes | None:
+            if namespace == OTHER:
+                raise error
+            return super().home(namespace)
+
+    kept = Partly()
+    # Of late it has published nothing.
+    two.newest = lambda: {NAMESPACE: two.found[NAMESPACE]}  # type: ignore[method-assign]
+    recovery(filled(NAMESPACE, OTHER), two, homes=Homes(kept, "here")).recover_lost(NAMESPACE)
+    assert set(kept.homes) == {NAMESPACE}
 
 
 def test_an_emptied_store_at_its_place_gets_a_home_again(topics: Topics) -> None:

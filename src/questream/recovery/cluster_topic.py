@@ -95,6 +95,7 @@ class ClusterTopic:
         self._consumers: tuple[Consumer, Consumer] | None = None
         self._namespaces: set[str] = set()
         self._deleted: set[str] = set()
+        self._homes: dict[str, Home | None] = {}
         self._positions: dict[Partition, int] = {}
         # How many offsets of the topic have been read, of how many, while it is read.
         self.reading: tuple[int, int] | None = None
@@ -109,9 +110,15 @@ class ClusterTopic:
             key = message.key or b""
             name = _namespace(key)
             self._namespaces.add(name)
+            self._homes[name] = _later_home(self._homes.get(name), message.headers)
             if is_namespace_key(key):
                 self._deleted.discard(name) if message.value is not None else self._deleted.add(name)
         return self._namespaces
+
+    def homes(self) -> Mapping[str, Home | None]:
+        """The last home of each of the `named` namespaces; None where their records name none."""
+        self.named()
+        return self._homes
 
     def published(self) -> dict[str, Published]:
         """The published states, by namespace: of clusters and, as far as there is a topic, operations."""
@@ -307,7 +314,7 @@ def _take(found: dict[str, Published], message: Message) -> None:
     """Take note of a record by its namespace. Raises ValueError if its key is none of ours."""
     published = found.setdefault(_namespace(message.key), Published())
     _note(published, message.key or b"", message.value, _place(message))
-    _note_home(published, message.headers)
+    published.home = _later_home(published.home, message.headers)
     published.newest_at = max(published.newest_at, message.timestamp)
 
 
@@ -346,11 +353,12 @@ def _note_levels(published: Published, key: bytes, value: bytes | None, place: P
         published.unreadable_levels.pop(key, None)
 
 
-def _note_home(published: Published, headers: Iterable[tuple[str, bytes | None]]) -> None:
+def _later_home(known: Home | None, headers: Iterable[tuple[str, bytes | None]]) -> Home | None:
     for name, value in headers:
         home = Home.parse(value) if name == HOME_HEADER else None
-        if home is not None and (published.home is None or home.epoch >= published.home.epoch):
-            published.home = home
+        if home is not None and (known is None or home.epoch >= known.epoch):
+            known = home
+    return known
 
 
 def _note_namespace(published: Published, key: bytes, value: bytes | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,7 +65,6 @@ class Homes:
     def __init__(self, store: HomeStore, location: str) -> None:
         self._store = store
         self._location = location
-        self._headers: dict[str, tuple[str, list[tuple[str, bytes]]]] = {}
 
     def require(self, namespace: str, published: Home | None) -> None:
         """Raises AnotherStore unless this store is the one that the topic names, or that one emptied."""
@@ -80,6 +79,10 @@ class Homes:
             " questream restore --adopt",
         )
 
+    def is_missing(self, namespace: str) -> bool:
+        """True where the namespace has no home in this store."""
+        return self._store.home(namespace) is None
+
     def take(self, namespace: str, published: Home | None) -> None:
         """Give the namespace a home in this store, if it has none."""
         self._store.take_home(namespace, str(self._next(published)).encode())
@@ -88,18 +91,30 @@ class Homes:
         """Make this store the home of the namespace."""
         self._store.replace_home(namespace, str(self._next(published)).encode())
 
-    def header(self, namespace: str, store_epoch: str) -> Sequence[tuple[str, bytes]]:
-        """The header of records of the cluster topic that were made in this store epoch."""
-        known = self._headers.get(namespace)
-        if known is None or known[0] != store_epoch:
-            home = self._store.home(namespace)
-            if home is None:
-                # Recovered by an earlier release, and so compared with the topic already.
-                self.take(namespace, None)
-                home = self._store.home(namespace) or b""
-            known = self._headers[namespace] = (store_epoch, [(HOME_HEADER, home)])
-        return known[1]
-
     def _next(self, published: Home | None) -> Home:
         epoch, former = (published.epoch, published.store) if published else (0, "")
         return Home(epoch + 1, uuid.uuid4().hex[:16], self._location, former)
+
+
+class HomeHeaders:
+    """The headers of records of the cluster topic; `published` asks the topic which store it names."""
+
+    def __init__(self, store: HomeStore, homes: Homes, published: Callable[[str], Home | None]) -> None:
+        self._store = store
+        self._homes = homes
+        self._published = published
+        self._known: dict[str, tuple[str, list[tuple[str, bytes]]]] = {}
+
+    def of(self, namespace: str, store_epoch: str) -> Sequence[tuple[str, bytes]]:
+        """The header of records of the namespace that were made in this store epoch. Raises AnotherStore."""
+        known = self._known.get(namespace)
+        if known is None or known[0] != store_epoch:
+            home = self._store.home(namespace)
+            if home is None:
+                # Recovered by a release that knows no homes, while the topic may name this store as it was before.
+                published = self._published(namespace)
+                self._homes.require(namespace, published)
+                self._homes.take(namespace, published)
+                home = self._store.home(namespace) or b""
+            known = self._known[namespace] = (store_epoch, [(HOME_HEADER, home)])
+        return known[1]

@@ -28,6 +28,7 @@ from questream.domain import NamespaceState, name_some, retired_cluster
 from questream.errors import (
     AnotherStore,
     ClusterTopicDamaged,
+    LostMemory,
     NamespaceDamaged,
     NamespaceHeld,
     NamespaceRefused,
@@ -39,7 +40,7 @@ from questream.errors import (
 )
 from questream.recovery.age import require_recent
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_levels, unreadable_state
-from questream.recovery.home import Homes
+from questream.recovery.home import Home, Homes
 from questream.recovery.lease import RecoveryLease
 from questream.recovery.restoring import Offsets, Restoring
 from questream.recovery.verifying_operations import missing_operations
@@ -261,6 +262,11 @@ class StoreRecovery:
         with self._lock:
             return namespace in self._topic.namespaces()
 
+    def published_home(self, namespace: str) -> Home | None:
+        """The last home of a namespace in the topic; None where its records name none."""
+        with self._lock:
+            return self._topic.homes().get(namespace)
+
     def recover_lost(self, namespace: str) -> None:
         """Recover all namespaces that are not, before any record of theirs is read; `namespace` is the worker's own.
 
@@ -277,6 +283,7 @@ class StoreRecovery:
                 logger.warning("the store is older than what was published", extra={"namespace": name})
                 self._store.require_recovery(name)
         known = self._store.namespaces()
+        self._give_homes(known)
         if known and all(self._store.store_epoch(name) is not None for name in known):
             return
         for name in sorted({namespace, *self._topic.namespaces()} & {*known, *self._topic.namespaces()}):
@@ -287,6 +294,21 @@ class StoreRecovery:
                     if name == namespace:
                         raise
                     self._set_aside(name, error)
+
+    def _give_homes(self, known: Collection[str]) -> None:
+        """Give those their homes that a release without homes has begun or recovered: it takes a look at the topic."""
+        if self._homes is None:
+            return
+        lacking = set()
+        for name in known:
+            # One that this login may not read is other workers'; one that is damaged gets its home as it is recovered.
+            with suppress(NamespaceRefused, LostMemory):
+                if self._homes.is_missing(name):
+                    lacking.add(name)
+        published = self._topic.homes() if lacking else {}
+        for name in lacking & published.keys():
+            self._homes.require(name, published[name])
+            self._homes.take(name, published[name])
 
     def _on_progress(self, namespace: str, done: int, of: int) -> None:
         if self._lease is not None:

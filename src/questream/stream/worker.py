@@ -38,7 +38,7 @@ from questream.errors import (
 from questream.metrics import Metrics
 from questream.records import open_decoder
 from questream.recovery.cluster_topic import ClusterTopic
-from questream.recovery.home import Homes, location_of
+from questream.recovery.home import HomeHeaders, Homes, location_of
 from questream.recovery.lease import RecoveryLease
 from questream.recovery.operation_topic import CorrectionTopic, OperationTopic
 from questream.recovery.recover import StoreRecovery
@@ -101,9 +101,10 @@ class Worker:
         self._store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
         self._cluster_topic = ClusterTopic(settings, self._store.stream, given_up=lambda: self._ending.is_set())
         self._operation_topic = OperationTopic(settings, given_up=lambda: self._ending.is_set())
-        self._homes = Homes(self._store, location_of(settings.redis))
+        homes = Homes(self._store, location_of(settings.redis))
         lease = RecoveryLease(self._store, wait=lambda seconds: self._ending.wait(seconds))
-        self._recovery = StoreRecovery(self._store, self._cluster_topic, self._homes, lease)
+        self._recovery = StoreRecovery(self._store, self._cluster_topic, homes, lease)
+        self._home_headers = HomeHeaders(self._store, homes, self._recovery.published_home)
         recovering = Recovering(self._store, self._recovery, lambda: self.condition.in_session)
         self._admission = Admission(
             self._store, self._recovery.published_namespaces, settings.namespaces, settings.clusters.namespace
@@ -304,7 +305,7 @@ class Worker:
             on_superseded,
             own,
             on_published,
-            state_headers=self._homes.header,
+            state_headers=self._home_headers.of,
             pace=self._pace,
             operations=operations,
         )
