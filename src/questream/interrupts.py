@@ -7,10 +7,12 @@ outcome of a task. So it is remembered, and raised again until the command ends 
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
@@ -63,6 +65,15 @@ def _is_on_its_way(handled: BaseException | None) -> bool:
             return True
         handled = handled.__context__
     return False
+
+
+def call_apart(call: Callable[[], None]) -> None:
+    """For handlers of signals: make a call that takes locks, in a thread of its own.
+
+    A handler runs between any two instructions of the main thread. That may hold the lock of the very Event which the
+    call sets, as it does for a moment whenever it waits for it, and would wait for itself without end.
+    """
+    _thread.start_new_thread(call, ())
 
 
 def settle_interrupt() -> None:

@@ -40,6 +40,7 @@ from questream.broker.kafka_python.producer import ProducerAdapter
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.cli.run import Stopper
 from questream.encoder import Encoder, load_encoder
+from questream.interrupts import call_apart
 from questream.logs import Redactor, configure_logging
 from questream.settings import RedisSettings, Settings, load_settings
 from questream.store.protocol import Committed
@@ -106,7 +107,7 @@ def run_worker(settings: Settings, encoder: Encoder, port_file: Path) -> None:
 
     def on_signal(*_: object) -> None:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
-        worker.stop()
+        call_apart(worker.stop)
 
     signal.signal(signal.SIGTERM, on_signal)
     threading.Thread(target=write_port, args=(worker, port_file), daemon=True).start()

@@ -138,6 +138,25 @@ print("stopped")
     assert ended(INSTALLED + handed_over)[:2] == (0, "stopping\nstopped\n")
 
 
+def test_a_signal_stops_a_worker_at_whatever_instruction_the_main_thread_is() -> None:
+    """As here, where `Event.wait` has the lock of the event that a stop sets."""
+    waiting = """
+import signal, threading
+from questream.cli.run import Stopper
+class Worker:
+    def __init__(self):
+        self.stopping = threading.Event()
+    def stop(self):
+        self.stopping.set()
+worker = Worker()
+Stopper().stop_on_signal(worker)
+with worker.stopping._cond:
+    signal.raise_signal(signal.SIGTERM)
+print(worker.stopping.wait(20))
+"""
+    assert ended(waiting)[:2] == (0, "True\n")
+
+
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_a_server_that_is_told_to_stop_while_it_begins_to_serve_stops(silent_broker: str, number: str) -> None:
     """Between the first line of its log and its loop of events."""

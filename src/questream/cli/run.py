@@ -14,6 +14,7 @@ import typer
 
 from questream.cli.options import ConfigOption, SetOption, load_with_logs
 from questream.cli.output import remark
+from questream.interrupts import call_apart
 
 if TYPE_CHECKING:
     from questream.settings import Settings
@@ -47,7 +48,7 @@ class Stoppable(Protocol):
     """A worker, or another process that has something in hand."""
 
     def stop(self) -> None:
-        """Finish what is in hand; safe from a signal handler."""
+        """Finish what is in hand; safe from any thread."""
 
 
 class Stopper:
@@ -72,7 +73,7 @@ class Stopper:
             # Records that are not committed are replayed at the next start.
             self._at_once()
             os._exit(128 + number)
-        self._worker.stop()
+        call_apart(self._worker.stop)
 
 
 def _run(settings: Settings, stopper: Stopper) -> None:

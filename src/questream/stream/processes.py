@@ -22,6 +22,7 @@ from questream.encoder.sharing.exchange import Exchange
 from questream.encoder.sharing.owner import ModelOwner
 from questream.encoder.sharing.remote import Channel, portable
 from questream.errors import ExitCode, ModelOwnerGone, SettingsError
+from questream.interrupts import call_apart
 from questream.settings import Settings
 from questream.stream.starting import open_port, try_servers
 from questream.stream.worker import Worker
@@ -194,7 +195,7 @@ def run_beside_owner(settings: Settings, connection: Connection) -> None:
         judge = load_judge(settings.judge, settings.model.device)
         worker = Worker(settings, encoder, former[0] if former else None, health, judge)
         # A second one ends nothing: a service manager signals parent and children alike, and the parent passes it on.
-        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        signal.signal(signal.SIGTERM, lambda *_: call_apart(worker.stop))
         parent = multiprocessing.parent_process()
         assert parent is not None  # noqa: S101 - this is a child
         threading.Thread(target=_stop_with, args=(parent, worker, settings), name="parent", daemon=True).start()

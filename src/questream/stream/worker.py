@@ -188,7 +188,7 @@ class Worker:
         logger.info("worker stopped", extra={"worker": self._worker_id})
 
     def stop(self) -> None:
-        """Finish the batch in hand and leave; safe from any thread and from a signal handler."""
+        """Finish the batch in hand and leave; safe from any thread."""
         self._stopping.set()
         self._ending.set()
 

@@ -53,7 +53,7 @@ class Delivery:
         self.metrics.build.info({"version": version("questream")})
 
     def stop(self) -> None:
-        """End after the request in hand; safe from any thread and from a signal handler."""
+        """End after the request in hand; safe from any thread."""
         self._stopping.set()
 
     def run(self) -> None:

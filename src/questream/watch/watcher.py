@@ -69,7 +69,7 @@ class Watcher:
         self.metrics.build.info({"version": version("questream")})
 
     def stop(self) -> None:
-        """Commit what was looked at and leave; safe from any thread and from a signal handler."""
+        """Commit what was looked at and leave; safe from any thread."""
         self._stopping.set()
 
     def run(self) -> None:
