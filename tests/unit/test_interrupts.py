@@ -138,6 +138,20 @@ print("stopped")
     assert ended(INSTALLED + handed_over)[:2] == (0, "stopping\nstopped\n")
 
 
+def test_a_command_ends_also_where_a_thread_that_it_left_does_not() -> None:
+    leaving = """
+import threading, time
+import questream.cli.process as process, questream.cli.app as app
+def run_command(arguments):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    print("done")
+    return 4
+process._LONGEST_END_SECONDS, app.run_command = 1, run_command
+process.main()
+"""
+    assert ended(leaving)[:2] == (4, "done\n")
+
+
 def test_a_signal_stops_a_worker_at_whatever_instruction_the_main_thread_is() -> None:
     """As here, where `Event.wait` has the lock of the event that a stop sets."""
     waiting = """

@@ -14,13 +14,13 @@ from questream.cli.streams import close_streams, open_streams
 from questream.interrupts import INTERRUPTED, Interrupts
 
 _FAILED = 1
-_LONGEST_END_SECONDS = 5
+_LONGEST_END_SECONDS = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; ends with SystemExit and an `ExitCode`.
 
-    `arguments` default to those of the process.
+    Without them the command is that of the process, which ends with it.
     """
     if arguments is None:
         _run_process()
@@ -42,12 +42,9 @@ def _run_process() -> NoReturn:
         # The command has ended; what Python still does to end itself needs no traceback when it is cut short.
         for number in (signal.SIGINT, signal.SIGALRM):
             signal.signal(number, lambda *_: os._exit(code))
-    if code == INTERRUPTED:
-        # A thread that somebody waits for may itself wait for something.
-        signal.alarm(_LONGEST_END_SECONDS)
-    if code == INTERRUPTED or _is_at_work():
-        _end_at_once(code)
-    sys.exit(code)
+    # A thread that is waited for may itself wait without end.
+    signal.alarm(_LONGEST_END_SECONDS)
+    _end(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -66,13 +63,8 @@ def _run(arguments: Sequence[str]) -> int:
     return code or _FAILED
 
 
-def _is_at_work() -> bool:
-    """True if daemon threads still run, such as one that loads a model."""
-    return any(one.daemon for one in threading.enumerate())
-
-
-def _end_at_once(code: int) -> NoReturn:
-    """End as Python does, but for its own taking apart.
+def _end(code: int) -> NoReturn:
+    """End as Python does, but for its own taking apart, which takes seconds once torch is imported.
 
     An interrupt that fell into an `exec`, as `dataclasses` uses it, CPython remembers, and ends itself by the signal
     though it was caught. A thread that comes back from C++ while Python is taken apart aborts the process: "terminate
