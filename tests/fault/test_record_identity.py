@@ -143,7 +143,7 @@ def test_a_crash_in_a_topic_made_anew_repeats_its_own_decisions(
 
 
 def test_another_kafka_cluster_with_a_topic_of_that_name_is_another_stream(
-    kafka_factory: Callable[..., KafkaServer],
+    breakable_kafka: KafkaServer,
     make_stream: Callable[..., Stream],
     start_worker: Callable[..., WorkerProcess],
 ) -> None:
@@ -153,13 +153,12 @@ def test_another_kafka_cluster_with_a_topic_of_that_name_is_another_stream(
         first = start_worker(here)
         decided = reader.values(OLD)
         first.kill()
-    other = kafka_factory()
     names = [NewTopic(name, 1, 1) for name in here.topics.settings().values() if name != here.topics.cluster_topic]
-    admin = KafkaAdminClient(bootstrap_servers=other.bootstrap_servers)
+    admin = KafkaAdminClient(bootstrap_servers=breakable_kafka.bootstrap_servers)
     compacted = NewTopic(here.topics.cluster_topic, 1, 1, topic_configs=COMPACTED)
     admin.create_topics([*names, compacted], wait_for_metadata=True)
     admin.close()
-    there = Stream(other.bootstrap_servers, here.topics, here.redis_url, group_id=here.group_id)
+    there = Stream(breakable_kafka.bootstrap_servers, here.topics, here.redis_url, group_id=here.group_id)
     there.send(map(new, range(NEW)))
     with there.decisions() as reader:
         start_worker(there)
