@@ -149,6 +149,13 @@ def test_a_sentence_that_says_something_stays_above(said: str) -> None:
     assert about_in(about_first(f"{BESIDE} {said} {ABOUT}")) == f"{said} {ABOUT}"
 
 
+def test_beside_a_question_a_sentence_that_may_frame_it_stands_below() -> None:
+    doubtful = "I live near the station."
+    assert about_first(f"{doubtful} The lamp flickers.") == f"{doubtful} The lamp flickers."
+    assert about_first(f"{doubtful} {ABOUT}") == f"{ABOUT}\n\t\n{doubtful}"
+    assert about_first(f"The lamp flickers. {ABOUT}") == f"The lamp flickers. {ABOUT}"
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
 def test_the_sentences_of_each_language_are_told_apart(language: str) -> None:
     text = (files("questream.preparing") / "sentences" / f"{language}.toml").read_text("utf-8")
