@@ -31,6 +31,8 @@ from tests.kit.stream import (
 )
 from tests.kit.vectors import hash_encoder
 
+STALL_SECONDS = 2.0
+
 
 @pytest.fixture
 def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) -> Stream:
@@ -40,8 +42,13 @@ def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) ->
 
 @pytest.fixture
 def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker looks at its lag twice a second."""
+    """The worker looks at its lag twice a second, and gives a consumer up that stands still for two.
+
+    Not by its call deadline, within which a loaded machine has to finish a transaction.
+    """
+    watch = intake._ProgressWatch
     monkeypatch.setattr(intake, "_LAG_SECONDS", 0.5)
+    monkeypatch.setattr(intake, "_ProgressWatch", lambda _: watch(STALL_SECONDS))
 
 
 @contextmanager
@@ -93,8 +100,7 @@ def test_a_worker_that_polls_no_more_is_not_alive(stream: Stream, tmp_path: Path
 
 
 def test_a_consumer_that_stands_still_before_waiting_records_is_built_anew(stream: Stream, quick_watch: None) -> None:
-    settings = stream.settings(kafka__call_deadline_seconds=2)
-    with running_worker(settings, hash_encoder()) as worker, stream.decisions() as reader:
+    with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as reader:
         stream.send([question(1, "where is my card?")])
         reader.until(1)
         # As after some lost connections: the membership lives, fetching does not.
@@ -102,26 +108,26 @@ def test_a_consumer_that_stands_still_before_waiting_records_is_built_anew(strea
         consumer._client._fetcher.fetch_records = lambda *_, **__: ({}, True)
         stream.send([question(2, "where is my new card?")])
         assert_one_decision_each(reader.values(2), ["q1", "q2"])
-        assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == 2
+        assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] > 1
 
 
 def test_an_open_transaction_in_the_input_is_waited_for_and_an_aborted_one_is_not_read(
     stream: Stream, quick_watch: None
 ) -> None:
-    settings = stream.settings(kafka__call_deadline_seconds=2)
     of_partition = f'{{partition="0",topic="{stream.topics.input_topic}"}}'
     lag, held_back = f"questream_consumer_lag{of_partition}", f"questream_consumer_held_back{of_partition}"
-    with running_worker(settings, hash_encoder()) as worker, stream.decisions() as reader:
+    with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as reader:
         with open_transaction(stream) as send:
             send("never")
             stream.send([question(1, "behind the open transaction")])
             wait_for_metrics(worker.metrics_port, {lag: 2, held_back: 2})
+            sessions = metric_values(worker.metrics_port)["questream_kafka_sessions_total"]
             # Longer than a consumer that stands still is borne.
             with pytest.raises(AssertionError, match="0 of 1 records"):
-                reader.until(1, seconds=4)
+                reader.until(1, seconds=2 * STALL_SECONDS)
+            assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == sessions
         assert_one_decision_each(reader.values(1), ["q1"])
         wait_for_metrics(worker.metrics_port, {lag: 0, held_back: 0})
-        assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == 1
 
 
 def over_sasl(kafka: KafkaServer, stream: Stream, password: str) -> dict[str, Any]:
