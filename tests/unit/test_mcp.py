@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import Any
 
 import pytest
 from mcp import Client
+from mcp.server import MCPServer
 from mcp.types import CallToolResult
 
 from questream.clustering.levels import Levels, Node, leaf
@@ -27,17 +29,27 @@ OPERATOR = Login("ada by MCP", {ANY_NAMESPACE: Role.OPERATOR})
 VIEWER = Login("vera by MCP", {"shop": Role.VIEWER})
 
 
+@functools.cache
+def all_tools() -> tuple[Caller, MCPServer]:
+    """A server with all tools, and their caller, who is another in each test: their schemas take long to make."""
+    app: Any = client_of(store_with({})).app
+    caller = Caller(app.state.services, VIEWER)
+    return caller, build_server(Reads(caller), Writes(caller))
+
+
 class Model:
     """Calls the tools of a server, each in a session of its own."""
 
     def __init__(self, store: MemoryStore, login: Login, settings: Settings | None = None) -> None:
         app: Any = client_of(store, settings, encoder=encoder_of(TEXTS)).app
-        caller = Caller(app.state.services, login)
-        self.server = build_server(Reads(caller), Writes(caller))
+        self._services, self._login = app.state.services, login
 
     def result(self, tool: str, **arguments: Any) -> CallToolResult:
+        caller, server = all_tools()
+        caller.services, caller.login = self._services, self._login
+
         async def call() -> CallToolResult:
-            async with Client(self.server) as client:
+            async with Client(server) as client:
                 return await client.call_tool(tool, arguments)
 
         return asyncio.run(call())
