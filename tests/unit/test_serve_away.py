@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from questream.clustering.levels import Levels, Node, leaf
@@ -79,24 +80,26 @@ NAMES = {
 }
 
 
+def routes() -> Iterator[tuple[str, APIRoute]]:
+    """Each view with its path, of the API and of the page."""
+    for package, prefix in ((api, API), (pages, "")):
+        for part in vars(package).values():
+            if isinstance(part, ModuleType) and hasattr(part, "router"):
+                yield from ((prefix + route.path, route) for route in part.router.routes)
+
+
 def views() -> list[str]:
-    """Each view of the API and of the page, by its method and path, and with a query each search by meaning."""
-    described = client_of(store_with({})).app.openapi()["paths"]  # type: ignore[attr-defined]
-    of_api = [f"{method.upper()} {path}" for path, methods in described.items() for method in methods]
-    parts = [part for part in vars(pages).values() if isinstance(part, ModuleType) and hasattr(part, "router")]
-    of_pages = [f"{method} {one.path}" for part in parts for one in part.router.routes for method in one.methods]
-    searches = [f"GET {path}?{urlencode(query)}" for path, query in SEARCHES.items()]
-    return sorted({*of_api, *of_pages, *searches} - LEFT_OUT)
+    """Each view by its method and path, and with a query each search by meaning."""
+    known = {f"{method} {path}" for path, route in routes() for method in route.methods or ()}
+    searches = {f"GET {path}?{urlencode(query)}" for path, query in SEARCHES.items()}
+    return sorted((known | searches) - LEFT_OUT)
 
 
 def read_by_views() -> dict[str, set[str]]:
     """The names of what each view reads in a query, by its path."""
     found: dict[str, set[str]] = {}
-    for package, prefix in ((api, API), (pages, "")):
-        parts = [part for part in vars(package).values() if isinstance(part, ModuleType) and hasattr(part, "router")]
-        for one in (route for part in parts for route in part.router.routes):
-            read = {known.alias for known in get_flat_params(one.dependant)}
-            found[prefix + one.path] = found.get(prefix + one.path, set()) | read
+    for path, route in routes():
+        found.setdefault(path, set()).update(known.alias for known in get_flat_params(route.dependant))
     return found
 
 
