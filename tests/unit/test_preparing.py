@@ -28,7 +28,7 @@ MAILS = {
     "greeting in the same line": f"Good morning team, {QUESTION}\nMany thanks,\nAnna",
     "dashes and a block of addresses": f"{QUESTION}\n\n--\nAnna Meyer | Purchasing\nNorthwind Ltd.\n+44 20 7946 0958",
     "signature in one line of parts": (
-        f"Hello,\n\n{QUESTION}\n\nMany thanks,\nAnna Meyer | Purchasing | Northwind Ltd. | 12 Harbour Road, Leeds"
+        f"Hello,\n\n{QUESTION}\n\nMany thanks,\nAnn Lee | Purchasing | Northwind Ltd. | 12 Harbour Road, Leeds LS1 4AP"
     ),
     "addresses without a rule": f"Hello\n\n{QUESTION}\n\nAnna Meyer\nHead of Sales\nTel: 020 7946 0958\nwww.nw.example",
     "telephone's own line": f"{QUESTION}\n\nSent from my iPhone",
