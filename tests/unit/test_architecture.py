@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # From the ground up: a package imports those before it.
 LAYERS = (
     {"errors", "garbage", "guarded", "interrupts", "signatures"},
-    {"domain", "marks", "rulings"},
+    {"domain", "marks", "prepared", "rulings"},
     {"clustering", "events", "naming"},
     {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
     {"deciding", "operations", "arguments"},

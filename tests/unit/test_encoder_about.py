@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
-from questream.preparing import about_in, without_frame
+from questream.prepared import about_in
+from questream.preparing import without_frame
 from questream.preparing.about import about_first
 from tests.kit.vectors import ByteTokeniser, hash_encoder, hash_vector
 
 ABOUT = "where is my new card?"
 BESIDE = "A friend of mine told me to write to you."
-# An empty line with a tab: `preparing/about.py` marks by it what it made.
-MAIL = f"{ABOUT}\n\t\n{BESIDE}"
+# White space in the empty line: `prepared.py` marks by it what was prepared.
+MAIL = f"{ABOUT}\n\t \t\n{BESIDE}"
 
 PLAIN = [
     ABOUT,
@@ -28,8 +29,10 @@ PLAIN = [
     f"{ABOUT}\n{BESIDE}",
     f"{ABOUT}\n\n{BESIDE}",
     f"{ABOUT}\r\n\r\n{BESIDE}",
-    f"Hi Tom,\n{ABOUT}\n\t\n{BESIDE}",
-    f"\n\t\n{BESIDE}",
+    "def ask(self):\n\t\n\treturn self.question",
+    f"{ABOUT}\n \n{BESIDE}",
+    f"Hi Tom,\n{ABOUT}\n\t \t\n{BESIDE}",
+    f"\n\t \t\n{BESIDE}",
     f"{ABOUT}\n\n",
     BESIDE,
 ]
@@ -52,7 +55,7 @@ def test_a_mail_has_the_vector_of_what_it_is_about(encoder: Encoder) -> None:
 
 @given(st.permutations([0, 0, 1, 2, 2, 3]), st.integers(1, 6))
 def test_a_mail_has_the_same_vector_in_every_batch(order: list[int], size: int) -> None:
-    texts = [MAIL, ABOUT, f"is it lost?\n\t\n{BESIDE}", BESIDE]
+    texts = [MAIL, ABOUT, f"is it lost?\n\t \t\n{BESIDE}", BESIDE]
     alone = {at: hash_encoder().encode([text]).tobytes() for at, text in enumerate(texts)}
     rows = hash_encoder().encode([texts[at] for at in order[:size]])
     assert [row.tobytes() for row in rows] == [alone[at] for at in order[:size]]
@@ -70,7 +73,7 @@ class _RefusesShortOnes(ByteTokeniser):
 
 def test_of_a_mail_whose_first_paragraph_would_be_refused_the_whole_is_read(encoder: Encoder) -> None:
     strict = replace(encoder, tokeniser=_RefusesShortOnes(512))
-    unknown = f"de qué?\n\t\n{BESIDE}"
+    unknown = f"de qué?\n\t \t\n{BESIDE}"
     assert [len(tokens) for tokens in strict.tokenise([unknown, MAIL])] == [len(unknown.encode()), len(ABOUT)]
     assert strict.refused([unknown, MAIL]) == {}
     assert list(strict.refused([unknown, "de qué?", MAIL])) == [1]
@@ -82,16 +85,16 @@ def test_of_a_mail_whose_first_paragraph_would_be_refused_the_whole_is_read(enco
         (f"{BESIDE} {ABOUT}", MAIL),
         (f"{BESIDE}\n\n{ABOUT}", MAIL),
         (f"{ABOUT} {BESIDE}", MAIL),
-        (f"{ABOUT}\n{BESIDE}\n\nIs it lost?", f"{ABOUT} Is it lost?\n\t\n{BESIDE}"),
+        (f"{ABOUT}\n{BESIDE}\n\nIs it lost?", f"{ABOUT} Is it lost?\n\t \t\n{BESIDE}"),
         (
             f"{BESIDE} ¿Dónde está mi tarjeta? Espero noticias suyas.",
-            f"¿Dónde está mi tarjeta?\n\t\n{BESIDE} Espero noticias suyas.",
+            f"¿Dónde está mi tarjeta?\n\t \t\n{BESIDE} Espero noticias suyas.",
         ),
         (
             "Please tell me by the end of this week at the very latest whether\nthe washing machine can be repaired.\n"
             f"{BESIDE}",
             "Please tell me by the end of this week at the very latest whether the washing machine can be repaired."
-            f"\n\t\n{BESIDE}",
+            f"\n\t \t\n{BESIDE}",
         ),
     ],
 )
@@ -103,7 +106,7 @@ def test_what_a_mail_is_about_comes_first(text: str, first: str) -> None:
 @pytest.mark.parametrize("text", [ABOUT, f"{ABOUT} Is it lost?", f"{ABOUT}\n\nIs it lost?", BESIDE, ""])
 def test_a_text_of_one_kind_of_sentences_stays_as_it_is(text: str) -> None:
     assert about_first(text) == text
-    assert about_in(text) is None
+    assert about_in(text) == text
 
 
 # None of them is a sentence of `preparing/sentences`.
@@ -152,7 +155,7 @@ def test_a_sentence_that_says_something_stays_above(said: str) -> None:
 def test_beside_a_question_a_sentence_that_may_frame_it_stands_below() -> None:
     doubtful = "I live near the station."
     assert about_first(f"{doubtful} The lamp flickers.") == f"{doubtful} The lamp flickers."
-    assert about_first(f"{doubtful} {ABOUT}") == f"{ABOUT}\n\t\n{doubtful}"
+    assert about_first(f"{doubtful} {ABOUT}") == f"{ABOUT}\n\t \t\n{doubtful}"
     assert about_first(f"The lamp flickers. {ABOUT}") == f"The lamp flickers. {ABOUT}"
 
 
@@ -161,7 +164,7 @@ def test_the_sentences_of_each_language_are_told_apart(language: str) -> None:
     text = (files("questream.preparing") / "sentences" / f"{language}.toml").read_text("utf-8")
     kinds = tomllib.loads(text)
     above = {
-        kind: sum(about_in(about_first(f"{ABOUT}\n{said}")) is None for said in kinds[kind]) / len(kinds[kind])
+        kind: sum(about_in(about_first(f"{ABOUT}\n{said}")) != ABOUT for said in kinds[kind]) / len(kinds[kind])
         for kind in ("beside", "about")
     }
     assert above["beside"] < 0.1

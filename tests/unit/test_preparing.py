@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.preparing.about import about_first, about_in
+from questream.prepared import about_in
+from questream.preparing.about import about_first
 from questream.preparing.html import is_html
 from questream.preparing.line import Line
 from questream.preparing.mail import said_in
@@ -606,7 +607,7 @@ def test_each_word_in_lower_case_is_one_that_is_written(text: str) -> None:
         "Message: " + "re: " * 250_000 + "\nx",
         "Hi,\n\nIt is lost. " + "?" * 300_000 + " ?" * 300_000 + " x\n\nAnna",
         "Hi,\n\n" + "Is it? " * 150_000 + "No.\n\nAnna",
-        "?\n\t\n" * 250_000,
+        "?\n\t \t\n" * 200_000,
     ],
     ids=range(17),
 )

@@ -15,7 +15,7 @@ from questream.encoder.batching import cut_by_length
 from questream.encoder.presets import Preset
 from questream.encoder.tokens import Tokeniser, Tokens
 from questream.errors import BadRecord
-from questream.preparing import about_in
+from questream.prepared import about_in
 
 
 class Forward(Protocol):
@@ -63,7 +63,7 @@ class Encoder:
         Of a prepared mail only the paragraph that says what it is about is read, unless that alone cannot be tokenised.
         Raises BadRecord (stage `tokenise`) if a text cannot be; one text at a time shows which.
         """
-        read = [about_in(text) or text for text in texts]
+        read = [about_in(text) for text in texts]
         try:
             return self.tokeniser(read)
         except BadRecord:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from questream.encoder.files import download, require_safetensors, weights_digest
 from questream.encoder.trust import require_no_code
 from questream.errors import ModelError
+from questream.prepared import about_in
 
 if TYPE_CHECKING:
     from questream.settings import JudgeSettings
@@ -38,7 +39,8 @@ class CrossEncoderJudge:
 
         if not pairs:
             return []
-        scores = self.model.predict(list(pairs), batch_size=_BATCH, activation_fn=Sigmoid(), show_progress_bar=False)
+        read = [(about_in(one), about_in(other)) for one, other in pairs]
+        scores = self.model.predict(read, batch_size=_BATCH, activation_fn=Sigmoid(), show_progress_bar=False)
         return [float(score) for score in scores]
 
     def same(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.domain import Vector
+from questream.prepared import about_in
 
 MOST_QUESTIONS = 8
 LONGEST_NAME = 60
@@ -38,7 +39,7 @@ _INSTRUCTIONS = (
 
 def messages_for(questions: Sequence[str]) -> list[dict[str, str]]:
     """The messages of a chat that asks for a name; of eight questions at most, 300 characters each."""
-    shown = [" ".join(question.split())[:_LONGEST_QUESTION] for question in questions[:MOST_QUESTIONS]]
+    shown = [" ".join(about_in(question).split())[:_LONGEST_QUESTION] for question in questions[:MOST_QUESTIONS]]
     return [
         {"role": "system", "content": _INSTRUCTIONS},
         {"role": "user", "content": json.dumps(shown, ensure_ascii=False)},
@@ -55,7 +56,7 @@ def name_in(answer: str, questions: Sequence[str]) -> str | None:
     if not name or len(name) > LONGEST_NAME or not name.isprintable() or _NO_NAME.search(name):
         return None
     words = _stems(name)
-    sharing = sum(bool(words & _stems(question)) for question in questions)
+    sharing = sum(bool(words & _stems(about_in(question))) for question in questions)
     return name if sharing >= min(2, len(questions)) and sharing else None
 
 

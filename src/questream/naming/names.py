@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from questream.clustering.second_look.kept import Kept, unpack
 from questream.domain import ClusterState
 from questream.naming.terms import Term, naming_items, terms_of
+from questream.prepared import about_in
 
 # A cluster of fewer questions says nothing yet that its question does not.
 LEAST_NAMED = 3
@@ -95,7 +96,7 @@ def keywords_of(state: ClusterState, vocabulary: Vocabulary) -> list[str]:
 
 def keywords(text: str, kept: Kept, vocabulary: Vocabulary) -> str:
     """At most four terms of a text in its order; its beginning where it has none."""
-    return _cut(" ".join(_key_terms(text, kept, vocabulary) or text.split()))
+    return _cut(" ".join(_key_terms(text, kept, vocabulary) or about_in(text).split()))
 
 
 def _key_terms(text: str, kept: Kept, vocabulary: Vocabulary) -> list[str]:

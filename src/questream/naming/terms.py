@@ -13,6 +13,7 @@ from questream.clustering.second_look.kept import Kept
 from questream.clustering.second_look.lexicon import Lexicon, lexicon
 from questream.clustering.second_look.numbers import number_at
 from questream.clustering.second_look.vocabulary import Entry, entry_of
+from questream.prepared import about_in
 
 # Of a long mail the first sentences.
 _MOST_TOKENS = 60
@@ -38,10 +39,11 @@ def naming_items(kept: Kept) -> frozenset[int]:
 
 
 def terms_of(text: str) -> tuple[Term, ...]:
-    """The terms of a text in its order, each once; a negation is joined to the word after it.
+    """The terms of what a text is about, in its order, each once; a negation is joined to the word after it.
 
     Small words of the text's language are none. What is written like a name, `iPhone` or `PIN`, stays so.
     """
+    text = about_in(text)
     tokens = tokens_of(text)[:_MOST_TOKENS]
     words = lexicon(language_of(text))
     entries = [entry_of(token, words.language) for token in tokens]

@@ -1,4 +1,4 @@
-"""What a mail is about, above the sentences that frame it: the form of a prepared mail, by which its vector is made."""
+"""What a mail is about, parted from the sentences that frame it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from math import inf
 
+from questream.prepared import about_above
 from questream.preparing.framing import framing
 from questream.preparing.line import Line
 
@@ -18,8 +19,6 @@ _FRAMES = 1.0
 _FRAMES_A_QUESTION = -2.0
 _ASKS = re.compile(r"[?\uff1f\u061f][\"')\]\u00bb\u201c\u201d\u2019]?\s*\Z")
 _QUESTION_ENDS = 4
-# A tab in the empty line marks the text as prepared: in a plain text, what stands above other paragraphs is only that.
-_APART = "\n\t\n"
 # A mail program breaks a line at 60 to 80 characters, where a sentence may go on in the next.
 _LEAST_BROKEN = 50
 _ENDS = ".!?:;,)"
@@ -28,8 +27,7 @@ _ENDS = ".!?:;,)"
 def about_first(text: str) -> str:
     """The sentences that say what a mail is about as its first paragraph, and below it those that frame it.
 
-    The text itself where all or none frame it. Sentences behind the first 400 stay above. The mark between the
-    paragraphs stays in the text, so that `about_in` finds the first one wherever the text is embedded again.
+    The text itself where all or none frame it. Sentences behind the first 400 stay above.
     """
     sentences = [(sentence, _framing(sentence)) for sentence in _sentences(text)]
     asked = any(likeness <= _FRAMES and _asks(sentence) for sentence, likeness in sentences)
@@ -38,13 +36,7 @@ def about_first(text: str) -> str:
     for sentence, likeness in sentences:
         least = _FRAMES_A_QUESTION if asked and not _asks(sentence) else _FRAMES
         (beside if likeness > least else about).append(sentence)
-    return _APART.join((" ".join(about), " ".join(beside))) if about and beside else text
-
-
-def about_in(text: str) -> str | None:
-    """The first paragraph of a text that `about_first` made; None of any other text."""
-    first, apart, _ = text.partition(_APART)
-    return first if apart and first.strip() and "\n" not in first else None
+    return about_above(" ".join(about), " ".join(beside)) if about and beside else text
 
 
 def _sentences(text: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, 
 from questream.clustering.second_look.lexicon import LANGUAGES, Lexicon, lexicon
 from questream.clustering.second_look.numbers import number_at
 from questream.clustering.second_look.vocabulary import STATE, Entry, Part, entry_of, part_of
+from questream.prepared import about_in
 
 Features = tuple[int, ...]
 
@@ -46,8 +47,8 @@ _LETTERS: tuple[frozenset[str], ...] = (
 
 
 def features(text: str) -> Features:
-    """The items of a text, forty at most; none of a text that is too long for them to mean anything."""
-    text = _plain(text)
+    """The items of what a text is about, forty at most; none if that is too long for them to mean anything."""
+    text = _plain(about_in(text))
     tokens = _TOKEN.findall(text)
     if len(tokens) > _MOST_TOKENS:
         return ()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from questream.errors import QuestreamError
 from questream.lab.evaluation.agreement import Labels, numbered
+from questream.prepared import about_in
 from questream.records.files import AS_THEY_STAND, FileQuestion, FileTexts, LabelledPair, read_pairs, read_questions
 
 Pairs = NDArray[np.int64]
@@ -116,9 +117,10 @@ def corpus_of(pairs: Iterable[LabelledPair], questions: Mapping[int, Iterable[Fi
     gold: dict[str, set[tuple[int, str]]] = {}
     for at, rows in questions.items():
         for row in rows:
-            key = text_key(row.text)
+            text = about_in(row.text)
+            key = text_key(text)
             if key and row.gold is not None:
-                texts.setdefault(key, row.text.strip())
+                texts.setdefault(key, text.strip())
                 gold.setdefault(key, set()).add((at, row.gold))
     ambiguous = {key for key, names in gold.items() if len(names) > 1}
     for key in ambiguous:
@@ -126,12 +128,13 @@ def corpus_of(pairs: Iterable[LabelledPair], questions: Mapping[int, Iterable[Fi
     usable: list[tuple[str, str, bool]] = []
     unusable = 0
     for pair in pairs:
-        one, other = text_key(pair.text_a), text_key(pair.text_b)
+        text_a, text_b = about_in(pair.text_a), about_in(pair.text_b)
+        one, other = text_key(text_a), text_key(text_b)
         if not one or not other or one == other or ambiguous & {one, other}:
             unusable += 1
             continue
-        texts.setdefault(one, pair.text_a.strip())
-        texts.setdefault(other, pair.text_b.strip())
+        texts.setdefault(one, text_a.strip())
+        texts.setdefault(other, text_b.strip())
         usable.append((one, other, pair.same))
     return _joined(texts, gold, usable, LeftOut(ambiguous_texts=len(ambiguous), unusable_pairs=unusable))
 

@@ -12,7 +12,7 @@ from questream.domain import Matrix
 from questream.lab.bench.mails.making import mails_around, wording_of
 from questream.lab.evaluation.agreement import Agreement, Labels, agreement
 from questream.lab.evaluation.online import cluster_online
-from questream.preparing import about_in
+from questream.prepared import about_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[s
     began = time.process_time()
     prepared = [prepare(mail) for mail in mails]
     seconds = time.process_time() - began
-    read = [about_in(text) or text for text in prepared]
+    read = [about_in(text) for text in prepared]
     asked, kept = ([Counter(text.split()) for text in texts] for texts in (questions, read))
     whole = [question <= text for question, text in zip(asked, kept, strict=True)]
     beside = sum(
