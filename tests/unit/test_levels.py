@@ -364,6 +364,19 @@ def test_a_new_leaf_falls_into_no_intent_that_is_not_near_to_it() -> None:
     assert place_new(mirror, two, RULES, vector) == [Node(1, 2)]
 
 
+def test_a_new_leaf_that_is_near_to_no_intent_around_it_is_in_their_topic() -> None:
+    leaves = leaves_with_one_beside(0.1)
+    six = {leaf(number): Node(1, 1) for number in range(1, 7)}
+    levels = Levels({**six, Node(1, 1): Node(2, 1), Node(1, 2): Node(2, 1)}, (3, 2))
+    after = mirror_of(leaves.directions)
+    assert place(after, levels, RULES, [7]) == {7: Node(2, 1)}
+    before = mirror_of(leaves.directions[:6])
+    assert place_new(before, levels, RULES, leaves.directions[6:]) == [Node(2, 1)]
+    # The next run leaves it there.
+    placed = Levels({**levels.parents, leaf(7): Node(2, 1)}, levels.next_numbers)
+    assert regroup(leaves, placed, WIDE, opened=6).levels.path(7) == (leaf(7), leaf(7), Node(2, 1))
+
+
 def test_a_new_leaf_may_fall_beside_another_that_came_with_it() -> None:
     leaves = leaves_of_subjects()
     levels = regroup(leaves, Levels(), RULES).levels

@@ -1,8 +1,8 @@
-"""Where a new leaf falls between two runs of the levels: to those nearest to it, if their intent is near to it."""
+"""Where a new leaf falls between two runs of the levels: to those nearest to it, in their intent or beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -19,7 +19,8 @@ def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int])
     """The communities that new leaves of the mirror fall into between two runs: where the leaves nearest to each are.
 
     An intent has to be near to the new leaf as a whole, as in a run; if it is not, the next one of those leaves is
-    asked. A leaf that is not in the result has none near enough, or only such as are alone.
+    asked. If none is, the leaf is in the topic of most of them, as one that leaves its intent in a run stays in its
+    topic. A leaf that is not in the result has none near enough, or only such as are in no community that it may be in.
     """
     rows = mirror.rows(new)
     if not rows:
@@ -63,6 +64,7 @@ class _Communities:
         parents = {row: levels.parents.get(leaf(int(mirror.ids[row]))) for row in near}
         self._parents = {row: parent for row, parent in parents.items() if parent is not None}
         self._rows: dict[Node, list[int]] = {parent: [] for parent in self._parents.values()}
+        self._topics = {parent: levels.parents.get(parent) for parent in self._rows}
         if self._rows:
             for node, parent in levels.parents.items():
                 if parent in self._rows and not node.level:
@@ -78,13 +80,22 @@ class _Communities:
             if parent is not None:
                 weight = float(self._cosines[row, column]) * float(self._mirror.members[row]) ** 0.5
                 votes[parent] = votes.get(parent, 0.0) + weight
-        ranked = sorted(votes, key=lambda node: (-votes[node], node))
-        return next((node for node in ranked if node.level > 1 or self._is_near(node, column)), None)
+        near = (node for node in _ranked(votes) if node.level > 1 or self._is_near(node, column))
+        return next(near, None) or self._topic(votes)
 
     def add(self, row: int, parent: Node) -> None:
         """The new leaf of this row is in that community."""
         self._parents[row] = parent
-        self._rows[parent].append(row)
+        self._rows.setdefault(parent, []).append(row)
+
+    def _topic(self, votes: Mapping[Node, float]) -> Node | None:
+        """The topic of most of the votes for intents."""
+        above: dict[Node, float] = {}
+        for intent, weight in votes.items():
+            topic = self._topics.get(intent)
+            if topic is not None:
+                above[topic] = above.get(topic, 0.0) + weight
+        return next(iter(_ranked(above)), None)
 
     def _is_near(self, intent: Node, column: int) -> bool:
         rows = self._rows[intent]
@@ -93,6 +104,10 @@ class _Communities:
         total = members @ directions(self._mirror, np.array(rows)).astype(np.float64)
         asked = least_mean_cosine(total, questions, self._least_mean_cosine)
         return float(self._cosines[rows, column] @ members) >= asked * questions
+
+
+def _ranked(votes: Mapping[Node, float]) -> list[Node]:
+    return sorted(votes, key=lambda node: (-votes[node], node))
 
 
 def _nearest(mirror: Mirror, rules: LevelRules, cosines: Floats) -> list[int]:
