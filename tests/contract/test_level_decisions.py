@@ -64,6 +64,7 @@ def test_a_cluster_is_moved_to_another_intent_and_stays_there(
     assert intents(store, namespace) == [I1, I2, I2, I2, I3]
     run(store, namespace)
     assert intents(store, namespace) == [I1, I2, I2, I2, I3]
+    assert store.levels(namespace).levels.kept == {2}
     assert history_of_levels(store.operations(namespace, 9), ["i2"]) == [moved]
     decisions.commit(decisions.undo(moved.number))
     assert intents(store, namespace) == [I1, I1, I2, I2, I3]

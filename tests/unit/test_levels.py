@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -375,6 +377,24 @@ def test_a_new_leaf_that_is_near_to_no_intent_around_it_is_in_their_topic() -> N
     # The next run leaves it there.
     placed = Levels({**levels.parents, leaf(7): Node(2, 1)}, levels.next_numbers)
     assert regroup(leaves, placed, WIDE, opened=6).levels.path(7) == (leaf(7), leaf(7), Node(2, 1))
+
+
+def test_a_new_leaf_falls_beside_what_is_near_to_it_in_an_intent_that_people_keep_others_in() -> None:
+    """Leaves 1 to 12 are kept in an intent; 13 to 15 and the new leaf 16 are of another subject."""
+    rows = np.zeros((16, 18))
+    for row in range(16):
+        rows[row, [0 if row < 12 else 1, 2 + row]] = np.sqrt([0.5, 0.5])
+    leaves = Leaves(np.arange(1, 17), unit_rows(rows.astype(np.float32)), np.ones(16))
+    former = Levels({leaf(number): Node(1, 1) for number in range(1, 16)}, (2, 1))
+    kept = {leaf(number): Node(1, 1) for number in range(1, 13)}
+    levels = regroup(some(leaves, np.arange(15)), former, WIDE, kept).levels
+    assert {intent(levels, number) for number in range(1, 16)} == {Node(1, 1)}
+    assert intent(regroup(leaves, levels, WIDE, kept, opened=15).levels, 16) == Node(1, 1)
+    assert place(mirror_of(leaves.directions), levels, WIDE, [16]) == {16: Node(1, 1)}
+    before = mirror_of(leaves.directions[:15])
+    assert place_new(before, levels, WIDE, leaves.directions[15:]) == [Node(1, 1)]
+    # It would be far from all of them.
+    assert place_new(before, replace(levels, kept=frozenset()), WIDE, leaves.directions[15:]) == [None]
 
 
 def test_a_new_leaf_may_fall_beside_another_that_came_with_it() -> None:

@@ -15,7 +15,7 @@ from questream.records import PublishedLevels, encode_levels, is_cluster_key, is
 
 SCHEMA = Draft202012Validator(load_schema("levels"))
 SMALL = StoredLevels(
-    Levels({leaf(1): Node(1, 5), leaf(2): Node(2, 2), Node(1, 5): Node(2, 2)}, (6, 3)),
+    Levels({leaf(1): Node(1, 5), leaf(2): Node(2, 2), Node(1, 5): Node(2, 2)}, (6, 3), frozenset({1})),
     2,
     {Node(1, 3): Node(1, 5), Node(1, 4): None},
     7,
@@ -24,7 +24,10 @@ SMALL = StoredLevels(
 )
 # Three parts, of which one has communities that began in another.
 LARGE = StoredLevels(
-    Levels({leaf(n): Node(1, n % 3 + 1) for n in range(1, 12_001)}, (4, 1)), 12_000, {Node(1, 9): Node(1, 1)}, 8
+    Levels({leaf(n): Node(1, n % 3 + 1) for n in range(1, 12_001)}, (4, 1), frozenset(range(1, 6000))),
+    12_000,
+    {Node(1, 9): Node(1, 1)},
+    8,
 )
 
 Record = tuple[bytes, bytes | None]
@@ -40,7 +43,10 @@ def published(*records: Record) -> PublishedLevels:
 @pytest.mark.parametrize("levels", [SMALL, LARGE, StoredLevels(version=1)])
 def test_levels_come_back_from_their_parts_in_any_order(levels: StoredLevels) -> None:
     records = encode_levels("default", levels)
-    assert published(*reversed(records)).whole() == levels
+    found = published(*reversed(records)).whole()
+    assert found is not None
+    assert found == levels
+    assert found.levels.kept == levels.levels.kept
     for key, value in records:
         assert is_levels_key(key)
         assert not is_cluster_key(key)
@@ -53,6 +59,18 @@ def test_parts_of_an_earlier_version_count_for_nothing() -> None:
     later = replace(SMALL, version=9)
     assert published(*encode_levels("default", LARGE), *encode_levels("default", later)).whole() == later
     assert published(*encode_levels("default", later), *encode_levels("default", LARGE)).whole() == later
+
+
+def test_levels_of_a_release_that_knows_no_kept_clusters_are_the_same() -> None:
+    records = []
+    for key, value in encode_levels("default", SMALL):
+        part = orjson.loads(value)
+        del part["kept"]
+        records.append((key, orjson.dumps(part)))
+    found = published(*records).whole()
+    assert found is not None
+    assert found == SMALL
+    assert found.levels.kept == frozenset()
 
 
 def test_without_a_whole_version_the_numbers_that_come_next_are_known() -> None:

@@ -271,7 +271,7 @@ class LevelGraph:
             # Of the others alone: with itself a node has a cosine of 1.
             to_left, others = unit @ of_left - left, left.sum() - left
             to_all, all_others = unit @ of_kept + to_left, kept.sum() + others
-            nearness = np.maximum(_mean(to_left, others), _mean(to_all, all_others))
+            nearness = np.maximum(mean_of(to_left, others), mean_of(to_all, all_others))
             asked = least_mean_cosine(of_kept + of_left, float((kept + left).sum()), self._least_mean_cosine)
             above = nearness - asked * ease
             leaving = np.flatnonzero(~far & ~is_kept & (all_others > _SHORTEST) & (above < 0.0))
@@ -299,7 +299,7 @@ def least_mean_cosine(total: Floats, questions: float, least: float) -> float:
     return min(least, _SHARE_OF_WIDE * float(total @ total) / questions**2)
 
 
-def _mean(sums: Floats, counts: Floats) -> Floats:
+def mean_of(sums: Floats, counts: Floats) -> Floats:
     """The mean (n,) by sums and counts; below any cosine where there is none."""
     means: Floats = np.where(counts > _SHORTEST, sums / np.maximum(counts, _SHORTEST), -np.inf)
     return means

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-from questream.clustering.level_graph import Floats, least_mean_cosine
+from questream.clustering.level_graph import Floats, least_mean_cosine, mean_of
 from questream.clustering.levels import LevelRules, Levels, Node, directions, leaf, unit_rows
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
@@ -64,6 +64,7 @@ class _Communities:
         parents = {row: levels.parents.get(leaf(int(mirror.ids[row]))) for row in near}
         self._parents = {row: parent for row, parent in parents.items() if parent is not None}
         self._rows: dict[Node, list[int]] = {parent: [] for parent in self._parents.values()}
+        self._kept = np.array(sorted(levels.kept), np.int64)
         self._topics = {parent: levels.parents.get(parent) for parent in self._rows}
         if self._rows:
             for node, parent in levels.parents.items():
@@ -98,12 +99,14 @@ class _Communities:
         return next(iter(_ranked(above)), None)
 
     def _is_near(self, intent: Node, column: int) -> bool:
+        """True if the new leaf is near to all that is in the intent, or to what people do not keep there."""
         rows = self._rows[intent]
         members = self._mirror.members[rows].astype(np.float64)
-        questions = float(members.sum())
         total = members @ directions(self._mirror, np.array(rows)).astype(np.float64)
-        asked = least_mean_cosine(total, questions, self._least_mean_cosine)
-        return float(self._cosines[rows, column] @ members) >= asked * questions
+        asked = least_mean_cosine(total, float(members.sum()), self._least_mean_cosine)
+        is_kept = np.isin(self._mirror.ids[rows], self._kept)
+        counted = np.stack([members, np.where(is_kept, 0.0, members)])
+        return bool((mean_of(counted @ self._cosines[rows, column], counted.sum(axis=1)) >= asked).any())
 
 
 def _ranked(votes: Mapping[Node, float]) -> list[Node]:

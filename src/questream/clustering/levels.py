@@ -113,10 +113,15 @@ class Leaves:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Which community each node is in. `next_numbers` are the numbers that the next ones of each level get."""
+    """Which community each node is in. `next_numbers` are the numbers that the next ones of each level get.
+
+    `kept` are the clusters that people kept in their intent by then. Levels with and without it are the same levels:
+    releases that do not know it leave it out.
+    """
 
     parents: Mapping[Node, Node] = field(default_factory=dict)
     next_numbers: tuple[int, ...] = (1,) * len(LEVEL_NAMES)
+    kept: frozenset[int] = field(default=frozenset(), compare=False)
 
     def path(self, cluster_id: int) -> tuple[Node, ...]:
         """The leaf, its intent and its topic; alone on a level it is the node of the level below again."""
@@ -241,7 +246,8 @@ def regroup(
         row_of = np.array([place[node] for node in merged], np.int64).reshape(-1)
         unit, sizes = _sums(unit, sizes, row_of, len(nodes))
         of_leaf = row_of[of_leaf]
-    levels = Levels(parents, tuple(next_numbers))
+    in_intents = frozenset(number for number in ids if leaf(number) in kept)
+    levels = Levels(parents, tuple(next_numbers), in_intents)
     return Regrouped(levels, _ended(former, levels, ids, leaf_sizes))
 
 

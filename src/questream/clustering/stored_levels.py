@@ -114,7 +114,7 @@ class StoredLevels:
             max([following, *(node.number + 1 for node in current if node.level == level)])
             for level, following in enumerate(self.levels.next_numbers, start=1)
         )
-        return replace(self, levels=Levels(parents, next_numbers), ended=ended)
+        return replace(self, levels=replace(self.levels, parents=parents, next_numbers=next_numbers), ended=ended)
 
     def _now(self, node: Node, current: Container[Node]) -> Node | None:
         seen: set[Node] = set()

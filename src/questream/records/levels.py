@@ -27,12 +27,14 @@ _KEY = re.compile(rb"([^/]*)/levels/(0|[1-9][0-9]{0,3})")
 
 
 def levels_document(levels: StoredLevels) -> dict[str, Any]:
-    """{next: [number of each level], opened, within: {community: [nodes]}, ended: [[community, where or null]]}."""
+    """{next: [number of each level], opened, within: {community: [nodes]}, ended: [[community, where or null]],
+    kept: [numbers of clusters]}."""
     return {
         "next": list(levels.levels.next_numbers),
         "opened": levels.opened,
         "within": {str(node): [str(child) for child in within] for node, within in levels.levels.children().items()},
         "ended": [[str(node), None if into is None else str(into)] for node, into in levels.ended.items()],
+        "kept": sorted(levels.levels.kept),
     }
 
 
@@ -47,7 +49,8 @@ def read_levels_document(document: Mapping[str, Any], version: int) -> StoredLev
         parents.update((parse_node(child), parent) for child in within)
     ended = {parse_node(node): None if into is None else parse_node(into) for node, into in document["ended"]}
     one, two = document["next"]
-    return StoredLevels(Levels(parents, (int(one), int(two))), int(document["opened"]), ended, version)
+    kept = frozenset(map(int, document.get("kept", ())))
+    return StoredLevels(Levels(parents, (int(one), int(two)), kept), int(document["opened"]), ended, version)
 
 
 def read_names(document: Mapping[str, Any]) -> dict[Node, Naming]:
@@ -68,7 +71,7 @@ def is_levels_key(key: bytes) -> bool:
 def encode_levels(namespace: str, levels: StoredLevels) -> list[tuple[bytes, bytes]]:
     """Key and JSON value of each part."""
     whole = levels_document(levels)
-    parts = list(_parts(whole["within"], whole["ended"], names_document(levels)))
+    parts = list(_parts(whole, names_document(levels)))
     of_all = {
         "schema_version": SCHEMA_VERSION,
         "cluster_id": None,
@@ -141,7 +144,8 @@ class PublishedLevels:
             for community, nodes in part["within"].items():
                 within.setdefault(community, []).extend(nodes)
         ended = [pair for part in parts for pair in part["ended"]]
-        document = {**parts[0], "next": next_numbers, "within": within, "ended": ended}
+        kept = [number for part in parts for number in part.get("kept", ())]
+        document = {**parts[0], "next": next_numbers, "within": within, "ended": ended, "kept": kept}
         named = {node: naming for part in parts for node, naming in read_names(part.get("named", {})).items()}
         found = read_levels_document(document, self.version)
         return replace(found, named=named, operation=int(parts[0].get("operation", 0)))
@@ -159,22 +163,20 @@ class PublishedLevels:
         return len(parts) == int(next(iter(parts.values()))["parts"])
 
 
-def _parts(
-    within: Mapping[str, list[str]], ended: list[list[str | None]], named: Mapping[str, dict[str, str | None]]
-) -> Iterator[dict[str, Any]]:
-    """One part at least, each of so many nodes, ended and named communities at most."""
+def _parts(whole: Mapping[str, Any], named: Mapping[str, dict[str, str | None]]) -> Iterator[dict[str, Any]]:
+    """One part at least, each of so many nodes, ended and named communities and kept clusters at most."""
     rows: list[tuple[str, str, Any]] = [
-        ("within", community, node) for community, nodes in within.items() for node in nodes
+        ("within", community, node) for community, nodes in whole["within"].items() for node in nodes
     ]
-    rows += [("ended", "", pair) for pair in ended]
+    rows += [(what, "", value) for what in ("ended", "kept") for value in whole[what]]
     rows += [("named", node, naming) for node, naming in named.items()]
     for start in range(0, max(1, len(rows)), _NODES_OF_A_PART):
-        part: dict[str, Any] = {"within": {}, "ended": [], "named": {}}
+        part: dict[str, Any] = {"within": {}, "ended": [], "kept": [], "named": {}}
         for what, node, value in rows[start : start + _NODES_OF_A_PART]:
             if what == "within":
                 part["within"].setdefault(node, []).append(value)
-            elif what == "ended":
-                part["ended"].append(value)
+            elif what in ("ended", "kept"):
+                part[what].append(value)
             else:
                 part["named"][node] = value
         yield part
