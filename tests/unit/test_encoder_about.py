@@ -109,6 +109,19 @@ def test_a_text_of_one_kind_of_sentences_stays_as_it_is(text: str) -> None:
     assert about_in(text) == text
 
 
+@pytest.mark.parametrize("name", ["Anna", "Anna Keller", "Dr. Anna Keller", "-"])
+def test_a_name_alone_is_not_what_a_mail_is_about(name: str) -> None:
+    asked = "Can you help me?"
+    assert without_frame(f"Hi,\n\n{asked}\n\n{name}") == f"{asked}\n\n{name}"
+    assert about_in(without_frame(f"Hi,\n\n{asked}\nMy card is lost.\n\n{name}")).startswith("My card is lost.")
+
+
+def test_a_mail_in_a_language_without_examples_is_read_whole() -> None:
+    said = "sono vostro cliente da molti anni. Dov'è la mia nuova carta?"
+    for text in (f"Gentile servizio,\n\n{said}\n\nCordiali saluti,\nMarco", f"Buongiorno,\n\n{said}\n\nMarco"):
+        assert without_frame(text) == text
+
+
 # None of them is a sentence of `preparing/sentences`.
 @pytest.mark.parametrize(
     "said",

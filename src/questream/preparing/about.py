@@ -27,7 +27,8 @@ _ENDS = ".!?:;,)"
 def about_first(text: str) -> str:
     """The sentences that say what a mail is about as its first paragraph, and below it those that frame it.
 
-    The text itself where all or none frame it. Sentences behind the first 400 stay above.
+    The text itself where none frame it, or all but a name: by that alone it would be near to all else of that name.
+    Sentences behind the first 400 stay above.
     """
     sentences = [(sentence, _framing(sentence)) for sentence in _sentences(text)]
     asked = any(likeness <= _FRAMES and _asks(sentence) for sentence, likeness in sentences)
@@ -36,7 +37,8 @@ def about_first(text: str) -> str:
     for sentence, likeness in sentences:
         least = _FRAMES_A_QUESTION if asked and not _asks(sentence) else _FRAMES
         (beside if likeness > least else about).append(sentence)
-    return about_above(" ".join(about), " ".join(beside)) if about and beside else text
+    said = any(not Line(sentence).name for sentence in about)
+    return about_above(" ".join(about), " ".join(beside)) if said and beside else text
 
 
 def _sentences(text: str) -> Iterator[str]:
