@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable
 
@@ -81,4 +82,37 @@ def test_a_worker_that_returns_late_publishes_nothing_about_what_others_decided(
         wait_until(lambda: sum(stream.committed().values()) >= QUESTIONS + 2 * MORE, "all offsets are committed")
         decisions = assert_repetitions_agree(reader.values())
     assert_one_decision_each(decisions, (f"q{i}" for i in range(QUESTIONS + 2 * MORE)))
+    assert {decision["outcome"] for decision in decisions} == {"joined", "created"}
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_worker_that_reads_a_ledger_late_publishes_nothing_about_what_others_decided(
+    make_stream: Callable[..., Stream],
+    start_worker: Callable[..., WorkerProcess],
+    supervise: Callable[..., Supervisor],
+    client: str,
+) -> None:
+    # It has the first records in hand, and no ledger has told it that they are new.
+    stream = make_stream(1, **OPTIONS, **{"kafka.client": client}, delivery="at-least-once")
+    stream.send(question(i, text(i)) for i in range(MORE))
+    zombie = supervise(stream, fault="ledger:before:1:STOP").worker
+    wait_until(zombie.is_frozen, "the worker is frozen")
+    start_worker(stream)
+    store, numbers = stream.store(), itertools.count(MORE)
+
+    def has_forgotten() -> bool:
+        number = next(numbers)
+        stream.send([question(number, text(number))])
+        wait_until(lambda: stream.committed() == {0: number + 1}, "all offsets are committed")
+        return store.ledger("default", stream.topics.input_topic, 0).decisions.keys().isdisjoint(range(MORE))
+
+    wait_until(has_forgotten, "the ledger has forgotten what the worker has in hand")
+    zombie.signal(signal.SIGCONT)
+    wait_until(lambda: zombie.name in members(stream), "the worker has joined the group again")
+    number = next(numbers)
+    stream.send([question(number, text(number))])
+    wait_until(lambda: stream.committed() == {0: number + 1}, "all offsets are committed")
+    with stream.decisions() as reader:
+        decisions = assert_repetitions_agree(reader.values())
+    assert_one_decision_each(decisions, (f"q{i}" for i in range(number + 1)))
     assert {decision["outcome"] for decision in decisions} == {"joined", "created"}

@@ -54,6 +54,7 @@ HANGS = "the call hangs"
 
 POINTS: dict[str, tuple[Any, str]] = {
     "commit": (RedisStore, "commit"),
+    "ledger": (RedisStore, "ledger"),
     "publish": (TransactionalPublisher, "publish"),
     "publish-batch": (TransactionalPublisher, "publish"),
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),

@@ -10,7 +10,7 @@ from typing import Any, cast
 from questream.broker import port
 from questream.broker.port import Partition
 from questream.domain import Question, Record
-from questream.errors import BadRecord
+from questream.errors import BadRecord, Superseded
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
 from questream.stream.decoding import Decoded
@@ -69,7 +69,7 @@ class Consumer:
 
 
 class Decoding:
-    """Holds back each record that it gets, or refuses it; `meanwhile` is called first."""
+    """Holds back each record that it gets, or refuses it; `meanwhile` is called first, and may raise."""
 
     def __init__(self, meanwhile: Callable[[], None], holds: bool) -> None:
         self._meanwhile = meanwhile
@@ -84,13 +84,20 @@ class Decoding:
 
 
 def stepped(
-    holds: bool, changes: bool, waiting: Collection[Partition] = (), steps: int = 1
+    holds: bool, changes: bool, waiting: Collection[Partition] = (), steps: int = 1, published: bool = False
 ) -> tuple[Consumer, Backlog, float]:
     """Steps of the intake, with its backlog and how many records it counts as consumed."""
     consumer = Consumer(waiting)
+
+    def meanwhile() -> None:
+        if changes:
+            consumer.listener.revoked()
+        if published:
+            raise Superseded("another worker has published them")
+
     backlog, metrics, retry = Backlog(64, 1000, 10**6), Metrics(), Retry(threading.Event())
     client = cast("port.Consumer", consumer)
-    decoding: Any = Decoding(lambda: consumer.listener.revoked() if changes else None, holds)
+    decoding: Any = Decoding(meanwhile, holds)
     unused: Any = None
     polling = PollingRetry(client, retry, 1.0)
     intake = Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, 1.0)
@@ -115,6 +122,11 @@ def test_what_was_decoded_in_its_assignment_waits_for_the_device_or_for_its_name
     assert (len(backlog), consumed) == (1, 1)
     consumer, _, _ = stepped(holds=True, changes=False)
     assert consumer.sought == [(AT, 7)]
+
+
+def test_what_another_worker_has_published_ends_the_assignment() -> None:
+    _, backlog, consumed = stepped(holds=False, changes=False, published=True)
+    assert (len(backlog), backlog.begun, consumed) == (0, False, 0)
 
 
 def test_a_partition_is_paused_only_while_others_have_records_that_wait() -> None:

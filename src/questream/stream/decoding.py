@@ -59,7 +59,8 @@ class Decoding:
     def decode(self, fetched: Mapping[P, Sequence[Record]]) -> Decoded[P]:
         """The questions of fetched records, by partition.
 
-        Raises NamespaceRefused where the store refuses the worker's own namespace.
+        Raises NamespaceRefused where the store refuses the worker's own namespace, Superseded where another worker has
+        decided and published some of them.
         """
         started = time.perf_counter()
         questions = self._admit(

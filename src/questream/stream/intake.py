@@ -11,7 +11,15 @@ from contextlib import suppress
 from questream.broker.port import Consumer, GroupMetadata, Message, Offsets, Partition
 from questream.broker.reading import record_of
 from questream.deciding.namespaces import Namespaces
-from questream.errors import KafkaTimeout, KafkaUnavailable, NamespaceHeld, NamespaceRefused
+from questream.errors import (
+    KafkaTimeout,
+    KafkaUnavailable,
+    NamespaceHeld,
+    NamespaceRefused,
+    Recourse,
+    Superseded,
+    recourse_of,
+)
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
 from questream.stream.decider import Published
@@ -204,9 +212,16 @@ class Intake:
         if membership.generation_id < 0:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
-        decoded = self._decoding.decode(
-            {at: [record_of(message, self._stream) for message in messages] for at, messages in fetched.items()}
-        )
+        records = {at: [record_of(message, self._stream) for message in messages] for at, messages in fetched.items()}
+        try:
+            decoded = self._decoding.decode(records)
+        except Superseded as error:
+            if recourse_of(error) is not Recourse.DROP:
+                raise
+            dropped = sum(map(len, records.values())) + self._backlog.supersede(assignment_id)
+            self._metrics.dropped.inc(dropped)
+            logger.info("records were dropped: their partitions went to another worker", extra={"records": dropped})
+            return
         if self._assignment.has_changed:
             # While the store was asked: the next step drops all of this assignment.
             return

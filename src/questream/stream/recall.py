@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from questream.broker.port import Consumer, Partition
 from questream.broker.reading import RecordCheck
 from questream.deciding.namespaces import Namespaces
 from questream.domain import Question, Record, Source
 from questream.encoder import Encoder
-from questream.errors import BadRecord, NamespaceRefused
+from questream.errors import BadRecord, NamespaceRefused, Superseded
 from questream.metrics import Metrics
 from questream.records.fingerprint import fingerprint
 from questream.store.protocol import Identity, Ledger
@@ -40,7 +41,8 @@ class Unrecorded:
 class Recall:
     """Reads each ledger once for as long as the assignment lasts. It belongs to the thread of the intake.
 
-    `encoders` are those of the models that a namespace may be built with.
+    `encoders` are those of the models that a namespace may be built with. `consumer`, the member of the group, has
+    `answer_seconds` to name the group's offset.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Recall:
         namespaces: Namespaces,
         encoders: Mapping[Identity, Encoder],
         own_namespace: str,
+        consumer: Consumer,
+        answer_seconds: float,
         check: RecordCheck,
         metrics: Metrics,
         retry: PollingRetry,
@@ -55,17 +59,19 @@ class Recall:
         self._namespaces = namespaces
         self._encoders = encoders
         self._own_namespace = own_namespace
+        self._consumer = consumer
+        self._answer_seconds = answer_seconds
         self._check = check
         self._metrics = metrics
         self._retry = retry
         self._ledgers: dict[tuple[str, str, int], tuple[Ledger, Encoder]] = {}
-        self._heads_seen: set[tuple[str, str, int]] = set()
+        self._gaps_known: set[tuple[str, str, int]] = set()
         self._refused: dict[str, tuple[BadRecord, float]] = {}
 
     def clear(self) -> None:
         """The assignment has ended: other workers write these ledgers now."""
         self._ledgers.clear()
-        self._heads_seen.clear()
+        self._gaps_known.clear()
 
     def forget_from(self, stream: str, partition: int, offset: int) -> None:
         """Records from this offset on are others than those that were decided."""
@@ -77,7 +83,8 @@ class Recall:
         """The decision that the ledger has of a question, or the encoder of its namespace.
 
         Raises BadRecord where the store refuses the namespace, NamespaceRefused where that is the worker's own,
-        NamespaceHeld where another holds it.
+        NamespaceHeld where another holds it, Superseded where another worker has decided and published the question
+        since the assignment began.
         """
         source = question.record.source
         ledger, encoder = self._ledger(question.namespace, source)
@@ -93,6 +100,7 @@ class Recall:
         known = self._ledgers.get(at)
         if known is None:
             ledger = self._read_ledger(*at)
+            self._gaps_known.discard(at)
             while len(self._ledgers) >= _MOST_LEDGERS:
                 del self._ledgers[next(iter(self._ledgers))]
             known = self._ledgers[at] = (ledger, self._encoders[self._namespaces.config_of(namespace).identity])
@@ -104,15 +112,20 @@ class Recall:
     def _without_others(self, namespace: str, record: Record, ledger: Ledger) -> Ledger:
         """The partition's ledger, without what is recorded of other records than the present ones.
 
-        A log that was truncated or restored gives its offsets again.
+        A log that was truncated or restored gives its offsets again. Where another worker has published the record's
+        decision, the record in hand has no say in that: Superseded.
         """
         source = record.source
         at = (namespace, *source.place)
-        if source.offset in ledger.decisions:
-            if ledger.is_of(source.offset, fingerprint(record)):
-                return ledger
-        elif source.offset > ledger.head or not self._head_is_another(at, source, ledger):
+        is_recorded = source.offset in ledger.decisions
+        is_known = ledger.is_of(source.offset, fingerprint(record)) if is_recorded else at in self._gaps_known
+        if source.offset > ledger.head or is_known:
             return ledger
+        self._require_unpublished(source)
+        if not is_recorded:
+            self._note_gap(at)
+            if not self._head_is_another(source, ledger):
+                return ledger
         logger.warning(
             "other records are where decisions were made: from here on they are new questions",
             extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
@@ -122,17 +135,27 @@ class Recall:
         self._ledgers[at] = (ledger, self._ledgers[at][1])
         return ledger
 
-    def _head_is_another(self, at: tuple[str, str, int], source: Source, ledger: Ledger) -> bool:
+    def _require_unpublished(self, source: Source) -> None:
+        """Raise Superseded if the group's offset is above the record's: another worker had the partition meanwhile.
+
+        With at-least-once nothing else keeps a worker that was frozen from publishing.
+        """
+        committed = self._consumer.committed(Partition(source.topic, source.partition), self._answer_seconds)
+        if committed is not None and committed > source.offset:
+            raise Superseded("another worker has decided and published these questions since they were assigned")
+
+    def _note_gap(self, at: tuple[str, str, int]) -> None:
+        """One look at what a ledger has forgotten is enough for all records below its head."""
+        while len(self._gaps_known) >= _MOST_LEDGERS:
+            self._gaps_known.pop()
+        self._gaps_known.add(at)
+
+    def _head_is_another(self, source: Source, ledger: Ledger) -> bool:
         """True if the record that the ledger ends with has gone from its place.
 
         What is not recorded at or below that is either read again, since the group was set back, or another record,
         since Kafka came back from a backup and what was decided of these offsets is pruned.
         """
-        if at in self._heads_seen:
-            return False
-        while len(self._heads_seen) >= _MOST_LEDGERS:
-            self._heads_seen.pop()
-        self._heads_seen.add(at)
         known = ledger.fingerprints.get(ledger.head, "")
         return self._check.is_another(source.topic, source.partition, ledger.head, known)
 
