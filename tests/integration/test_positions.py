@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,13 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.deciding.namespaces import Namespaces
+from questream.store.protocol import Ledger
 from questream.stream import intake
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.servers.topics import make_topic_anew
 from tests.kit.stream import (
+    WAIT_SECONDS,
     Message,
     Stream,
     WorkerProcess,
@@ -61,6 +66,42 @@ def test_a_partition_that_is_added_is_read_from_its_beginning(stream: Stream, re
         wait_until(lambda: can_send(stream, question(1, "why was I charged?", partition=1)), "the partition is there")
         stream.send([question(i, f"question {i}?", partition=1) for i in (2, 3)])
         assert_one_decision_each(reader.values(4), ["q0", "q1", "q2", "q3"])
+
+
+def test_a_question_in_hand_while_the_group_rebalances_is_read_again(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The client keeps its position, behind the question, in a partition that stays with its worker.
+    is_in_hand, is_assigned, is_free = threading.Event(), threading.Event(), threading.Event()
+    recorded, assigned = Namespaces.recorded, intake._Assignment.assigned
+
+    def slowly(self: Namespaces, namespace: str, topic: str, partition: int) -> Ledger:
+        if namespace == "slow":
+            is_in_hand.set()
+            assert is_free.wait(WAIT_SECONDS)
+        return recorded(self, namespace, topic, partition)
+
+    def noting(self: intake._Assignment) -> None:
+        assigned(self)
+        if is_in_hand.is_set():
+            is_assigned.set()
+
+    monkeypatch.setattr(Namespaces, "recorded", slowly)
+    monkeypatch.setattr(intake._Assignment, "assigned", noting)
+    settings = stream.settings(input__namespace_field="namespace")
+    with running_worker(settings, hash_encoder()), stream.decisions() as reader:
+        stream.send([question(0, "where is my card?")])
+        reader.until(1)
+        wait_until(lambda: stream.committed() == {0: 1}, "the worker is idle")
+        value = {"id": "q1", "text": "why was I charged?", "namespace": "slow"}
+        stream.send([Message(json.dumps(value).encode(), b"q1")])
+        assert is_in_hand.wait(WAIT_SECONDS)
+        admin = admin_of(stream)
+        admin.create_partitions({stream.topics.input_topic: 2})
+        admin.close()
+        assert is_assigned.wait(WAIT_SECONDS)
+        is_free.set()
+        assert_one_decision_each(reader.values(2), ["q0", "q1"])
 
 
 def can_send(stream: Stream, message: Message) -> bool:

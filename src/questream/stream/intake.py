@@ -270,7 +270,8 @@ class Intake:
             waiting = ends[partition] > (position or 0) and partition not in self._consumer.paused()
             if self._watch.is_stalled(partition, position, waiting, now):
                 raise KafkaUnavailable(f"partition {partition.partition} has lag and does not move")
-        if self._backlog.begun:
+        # After a rebalance the positions may lie behind records that were dropped, and the group would take them.
+        if self._backlog.begun and not self._assignment.has_changed:
             self._positions.commit_past_markers(positions)
 
     def _report_lag(self, partition: Partition, stable_end: int, position: int) -> None:
