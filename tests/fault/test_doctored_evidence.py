@@ -163,6 +163,7 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
     "a dead letter is missing": (lambda e: replace(e, dead_letters=[]), {Promise.NOTHING_LOST, Promise.OFFSETS}),
     "a decision is there twice": (repeated, {Promise.ONCE}),
     "a decision is there twice and differs": (lambda e: repeated(e, cluster_id="c2"), {Promise.ONE_ID}),
+    "a decision is there twice and was made later": (lambda e: repeated(e, outcome="replayed"), {Promise.ONE_ID}),
     "the ledger holds another decision": (lambda e: with_output(e, -1, cluster_id="c2"), {Promise.ONE_ID}),
     "a question that joined is called unmatched": (
         lambda e: with_output(e, -1, outcome="unmatched"),

@@ -64,11 +64,11 @@ class Rules:
 
     `embed` gives the unit vector (d,) of a text as the workers' model does; without it twins and centroids are judged
     by what was published alone. `store_lost_memory` names a stream whose store was restored on the way: the questions
-    that it forgot are counted again, at another size, and a centroid may have learned one of them twice. `decided_anew`
-    are the records whose offsets were not committed when it lost its memory: delivered at least once, they may be
-    published again with another decision, which is theirs from then on. `tombstones`, records with a key and without a
-    value, are passed over or dead-lettered. `added_fields` are those of a decision that an earlier release beside this
-    one leaves out where it repeats it.
+    that it forgot are counted again, at another size, or answered by the clusters of that time (`replayed`), and a
+    centroid may have learned one of them twice. `decided_anew` are the records whose offsets were not committed when it
+    lost its memory: delivered at least once, they may be published again with another decision, which is theirs from
+    then on. `tombstones`, records with a key and without a value, are passed over or dead-lettered. `added_fields` are
+    those of a decision that an earlier release beside this one leaves out where it repeats it.
     """
 
     threshold: float
