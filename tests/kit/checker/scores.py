@@ -5,8 +5,8 @@ n the number of a cluster's members, s = S/n:
 
     score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
 
-and in adaptive linkage (1 - c) / 2 more, where c is |s - m|^2 / w^2 with the w of average linkage, or the threshold's
-square if that is more.
+and in adaptive linkage (1 - c) / 2 more, where c is |s - m|^2 / w^2 with the w of average linkage, or the square of the
+threshold t if that is more; but no more than leaves a cosine of |m|, or of t if that is less, to the cluster's direction.
 """
 
 from __future__ import annotations
@@ -44,5 +44,7 @@ def score(question: Floats, centroids: Iterable[Centroid], mean: Centroid | None
     scores: Floats = (s - m) @ (question - m) / lengths
     if rules.linkage == "adaptive":
         cohesion = np.sum((s - m) ** 2, axis=1) / np.maximum(1.0 - 2 * s @ m + m @ m, 1e-9)
-        scores += (1.0 - np.maximum(cohesion, max(rules.threshold, 0.0) ** 2)) / 2
+        threshold = max(rules.threshold, 0.0)
+        least = min(threshold, float(np.linalg.norm(m))) * np.sqrt(cohesion)
+        scores += np.minimum((1.0 - np.maximum(cohesion, threshold**2)) / 2, threshold - least)
     return scores
