@@ -38,8 +38,6 @@ def ended(thread: bool, arguments: list[str]) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["no-such-command"], 2)], ids=["right", "wrong"])
-def test_python_is_not_taken_apart_under_a_thread_that_goes_on(arguments: list[str], code: Literal[0, 2]) -> None:
-    returned, lines = ended(True, arguments)
-    assert (returned, lines) == (code, ENDS[:2])
-    returned, lines = ended(False, arguments)
-    assert (returned, lines) == (code, ENDS)
+def test_threads_end_and_python_is_not_taken_apart(arguments: list[str], code: Literal[0, 2]) -> None:
+    for thread in (True, False):
+        assert ended(thread, arguments) == (code, ENDS[:2])

@@ -335,7 +335,7 @@ def test_nothing_behind_an_array_is_passed_over_in_silence(tmp_path: Path, rest:
     path = tmp_path / "q.json"
     for before in ('[{"text": "a"}]', "[]"):
         path.write_text(before + rest)
-        with pytest.raises(QuestionFileError, match="behind the array's end"):
+        with pytest.raises(QuestionFileError, match="the array's end is not the end of the file"):
             list(read_questions(path))
         path.write_text(f"{before}\n \t")
         list(read_questions(path))
