@@ -6,7 +6,7 @@ n the number of a cluster's members, s = S/n:
     score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
 
 and in adaptive linkage (1 - c) / 2 more, where c is |s - m|^2 / w^2 with the w of average linkage, or the square of the
-threshold t if that is more; but no more than leaves a cosine of |m|, or of t if that is less, to the cluster's direction.
+threshold t if that is more; but no more than leaves a cosine of |m|, or of t if less, to the cluster's direction.
 """
 
 from __future__ import annotations
