@@ -2,7 +2,8 @@
 
 Python raises it between any two instructions of the main thread. It is lost where those are of a callback whose errors
 C code clears (a destructor, a weak reference, an attribute that is looked for), and where a library keeps it as the
-outcome of a task. So it is remembered, and raised again until the command ends or goes on knowingly.
+outcome of a task. So it is remembered, and raised again until the command ends or goes on knowingly. It is raised in
+the command alone: the code around that, which ends the process, could not catch every further one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 
 INTERRUPTED = 130
 _AGAIN_SECONDS = 0.2
@@ -22,9 +23,13 @@ _LONGEST_SECONDS = 10.0
 
 
 class Interrupts:
-    """The handler of SIGINT, and of the alarm that raises it again; both run in the main thread."""
+    """The handler of SIGINT, and of the alarm that raises it again; both run in the main thread.
 
-    def __init__(self) -> None:
+    They raise it within calls of the code `command`.
+    """
+
+    def __init__(self, command: CodeType) -> None:
+        self._command = command
         # When the first one came that is not settled.
         self._since: float | None = None
 
@@ -39,13 +44,14 @@ class Interrupts:
         had_come, self._since = self._since is not None, None
         return had_come
 
-    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+    def _raise(self, _number: int, frame: FrameType | None) -> None:
         if self._since is None:
             self._since = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS, _AGAIN_SECONDS)
-        raise KeyboardInterrupt
+        if _is_within(self._command, frame):
+            raise KeyboardInterrupt
 
-    def _raise_again(self, _number: int, _frame: FrameType | None) -> None:
+    def _raise_again(self, _number: int, frame: FrameType | None) -> None:
         if self._since is None:
             return
         if signal.getsignal(signal.SIGINT) != self._raise:
@@ -54,8 +60,14 @@ class Interrupts:
             signal.raise_signal(signal.SIGINT)
         elif time.monotonic() > self._since + _LONGEST_SECONDS:
             os._exit(INTERRUPTED)
-        elif not _is_on_its_way(sys.exc_info()[1]):
+        elif _is_within(self._command, frame) and not _is_on_its_way(sys.exc_info()[1]):
             raise KeyboardInterrupt
+
+
+def _is_within(code: CodeType, frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _is_on_its_way(handled: BaseException | None) -> bool:

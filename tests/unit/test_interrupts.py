@@ -72,9 +72,11 @@ def test_an_interrupt_that_a_client_loses_ends_the_command(
     assert "no broker answered" not in err
 
 
-INSTALLED = (
-    LOSING + "import time, questream.interrupts as interrupts\nhandler = interrupts.Interrupts(); handler.install()\n"
-)
+INSTALLED = f"""{LOSING}
+import sys, time, questream.interrupts as interrupts
+handler = interrupts.Interrupts(sys._getframe().f_code)
+handler.install()
+"""
 
 
 def test_an_interrupt_that_is_lost_every_time_ends_the_process() -> None:
@@ -150,6 +152,27 @@ process._LONGEST_END_SECONDS, app.run_command = 1, run_command
 process.main()
 """
     assert ended(leaving)[:2] == (4, "done\n")
+
+
+@pytest.mark.parametrize("end", ["return 0", "raise KeyboardInterrupt"])
+def test_interrupts_that_come_as_the_command_has_ended_leave_no_traceback(end: str) -> None:
+    """As those of somebody who holds Ctrl-C: at each line that runs behind the command in the main thread."""
+    holding = f"""
+import signal, sys
+import questream.cli.process as process, questream.cli.app as app
+behind = process._run_process.__code__
+def interrupt(frame, event, _):
+    if frame.f_back.f_code is behind or frame.f_code is behind:
+        signal.raise_signal(signal.SIGINT)
+        return interrupt
+def run_command(arguments):
+    sys._getframe(2).f_trace = interrupt
+    sys.settrace(interrupt)
+    {end}
+app.run_command = run_command
+process.main()
+"""
+    assert ended(holding) == (130, "", "")
 
 
 def test_a_signal_stops_a_worker_at_whatever_instruction_the_main_thread_is() -> None:

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run_process() -> NoReturn:
-    interrupts, code = Interrupts(), _FAILED
+    interrupts, code = Interrupts(_run.__code__), _FAILED
     try:
         interrupts.install()
         sys.unraisablehook = _report_unraisable
