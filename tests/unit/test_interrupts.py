@@ -140,18 +140,19 @@ print("stopped")
     assert ended(INSTALLED + handed_over)[:2] == (0, "stopping\nstopped\n")
 
 
-def test_a_command_ends_also_where_a_thread_that_it_left_does_not() -> None:
-    leaving = """
+@pytest.mark.parametrize(("end", "code"), [("return 4", 4), ("raise KeyboardInterrupt", 130)])
+def test_a_command_ends_also_where_a_thread_that_it_left_does_not(end: str, code: int) -> None:
+    leaving = f"""
 import threading, time
 import questream.cli.process as process, questream.cli.app as app
 def run_command(arguments):
     threading.Thread(target=time.sleep, args=(60,)).start()
     print("done")
-    return 4
+    {end}
 process._LONGEST_END_SECONDS, app.run_command = 1, run_command
 process.main()
 """
-    assert ended(leaving)[:2] == (4, "done\n")
+    assert ended(leaving)[:2] == (code, "done\n")
 
 
 @pytest.mark.parametrize("end", ["return 0", "raise KeyboardInterrupt"])

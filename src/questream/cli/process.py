@@ -70,6 +70,8 @@ def _end(code: int) -> NoReturn:
     though it was caught. A thread that comes back from C++ while Python is taken apart aborts the process: "terminate
     called without an active exception" (PyThread_exit_thread, https://github.com/python/cpython/issues/87135).
     """
+    # Before the wait for threads: the alarm that ends it flushes nothing.
+    close_streams()
     threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that somebody waits for
     atexit._run_exitfuncs()
     close_streams()
