@@ -18,8 +18,9 @@ from types import CodeType, FrameType
 
 INTERRUPTED = 130
 _AGAIN_SECONDS = 0.2
-# A command that loses it for so long, or takes so long to end by it, is ended.
-_LONGEST_SECONDS = 10.0
+# A command that loses it for so long is ended, and one that takes so long to clean up.
+_LONGEST_LOST_SECONDS = 10.0
+_LONGEST_END_SECONDS = 60.0
 
 
 class Interrupts:
@@ -58,9 +59,11 @@ class Interrupts:
             # By now it means something else, such as to finish what is in hand.
             self.settle()
             signal.raise_signal(signal.SIGINT)
-        elif time.monotonic() > self._since + _LONGEST_SECONDS:
+            return
+        is_on_its_way = _is_on_its_way(sys.exc_info()[1])
+        if time.monotonic() > self._since + (_LONGEST_END_SECONDS if is_on_its_way else _LONGEST_LOST_SECONDS):
             os._exit(INTERRUPTED)
-        elif _is_within(self._command, frame) and not _is_on_its_way(sys.exc_info()[1]):
+        if _is_within(self._command, frame) and not is_on_its_way:
             raise KeyboardInterrupt
 
 

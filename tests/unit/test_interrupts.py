@@ -81,7 +81,7 @@ handler.install()
 
 def test_an_interrupt_that_is_lost_every_time_ends_the_process() -> None:
     losing_all = """
-interrupts._LONGEST_SECONDS = 1.0
+interrupts._LONGEST_LOST_SECONDS = 1.0
 losing(int)()
 while True:
     try:
@@ -93,8 +93,24 @@ while True:
     assert ended(INSTALLED + losing_all)[0] == 130
 
 
-@pytest.mark.parametrize("signals", [1, 2])
-def test_an_end_that_is_on_its_way_is_not_interrupted_again(signals: int) -> None:
+@pytest.mark.parametrize(("longest", "out"), [(60.0, "cleaned\n"), (1.0, "")])
+def test_a_command_has_longer_to_clean_up_than_to_lose_an_interrupt(longest: float, out: str) -> None:
+    """As a benchmark, which deletes its topics once its workers have ended."""
+    cleaning = f"""
+interrupts._LONGEST_LOST_SECONDS = 0.5
+interrupts._LONGEST_END_SECONDS = {longest}
+try:
+    signal.raise_signal(signal.SIGINT)
+finally:
+    time.sleep(2)
+    print("cleaned", flush=True)
+    handler.settle()
+    import os; os._exit(130)
+"""
+    assert ended(INSTALLED + cleaning)[:2] == (130, out)
+
+
+def test_an_end_that_is_on_its_way_is_not_interrupted_again() -> None:
     """As `finally`, and as `with`, where other errors come and go meanwhile."""
     cleaning = """
 import contextlib
