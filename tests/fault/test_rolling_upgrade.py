@@ -24,12 +24,14 @@ from questream.domain import Exemplar, Ruling
 from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions
 from questream.operations.binding import new_names
-from questream.recovery.cluster_topic import ClusterTopic
-from questream.recovery.home import Home
+from questream.recovery.cluster_topic import ClusterTopic, Published
+from questream.recovery.home import Home, Homes
+from questream.settings import Settings
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import OpenedCluster
 from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
+from questream.tools.recovery import _publish_homes, restore
 from tests.contract.test_store import IDENTITY
 from tests.fault.test_planted_bugs import at_rest
 from tests.kit.checker import Rules, check
@@ -200,13 +202,14 @@ def of_release_before(release_before: Path, make_stream: Callable[..., Stream]) 
             script: Script = client.register_script(text)
             return script
 
-        yield Scripts(stream.store(), client, registered("begin_settling"), registered("settle"))
+        yield Scripts(stream.settings(), stream.store(), client, registered("begin_settling"), registered("settle"))
 
 
 @dataclass(frozen=True)
 class Scripts:
     """The store of this release, and what the release before calls on the same Redis to recover the namespace."""
 
+    settings: Settings
     store: RedisStore
     client: redis.Redis
     _begin: Script
@@ -228,6 +231,10 @@ class Scripts:
     def let_time_pass(self) -> None:
         """The time is over for which a recovery is reserved."""
         self.client.hset(self._meta, "held_until", "1")
+
+    def reserved_until(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self.client.hget(self._meta, "held_until") or 0)
 
 
 def found_lost(store: RedisStore) -> None:
@@ -276,6 +283,29 @@ def test_the_release_before_takes_over_where_no_worker_of_this_one_recovers(of_r
     assert token is not None
     assert not store.lease_recovery("default", late, "worker", 60.0)
     assert before.recover(token)
+
+
+def test_the_release_before_leaves_a_long_restore_to_the_command(
+    of_release_before: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, store = of_release_before, of_release_before.store
+    store.open("default", IDENTITY)
+    store.recover("default", store.begin_recovery("default"), None, {})
+    Homes(store, "here").take("default", None)
+    _publish_homes(before.settings, store, ["default"])
+    tokens, read = [], ClusterTopic.published
+
+    def read_long(topic: ClusterTopic) -> dict[str, Published]:
+        if store.store_epoch("default") is None:
+            before.let_time_pass()
+            wait_until(lambda: before.reserved_until() > 1, "the command goes on", 10)
+            tokens.append(before.begin())
+        return read(topic)
+
+    monkeypatch.setattr(ClusterTopic, "published", read_long)
+    assert restore(before.settings, give_up=True) == {"default": 0}
+    assert tokens == [None]
+    assert store.store_epoch("default") is not None
 
 
 def test_a_redis_that_the_release_before_filled_again_stays_the_home(

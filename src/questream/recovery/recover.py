@@ -234,7 +234,9 @@ class StoreRecovery:
         assert self._homes is not None  # noqa: S101 - as above
         self._homes.adopt(namespace, found.home)
         self._store.require_recovery(namespace)
-        return self._recover(namespace, self._store.begin_recovery(namespace), found)
+        token = self._store.begin_recovery(namespace)
+        with self._leased(namespace, token):
+            return self._recover(namespace, token, found)
 
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, recovered or not.
@@ -254,8 +256,10 @@ class StoreRecovery:
             # From here on nothing is decided; what was until now is read below.
             self._store.require_recovery(namespace)
         token = self._store.begin_recovery(namespace)
-        published = self._topic.published().get(namespace, Published())
-        return 0 if published.whole is None else self._recover(namespace, token, published)
+        # Also where a worker has the lease: both put back the same, by one token.
+        with self._leased(namespace, token):
+            published = self._topic.published().get(namespace, Published())
+            return 0 if published.whole is None else self._recover(namespace, token, published)
 
     def is_published(self, namespace: str) -> bool:
         """True if the topic knows the namespace."""

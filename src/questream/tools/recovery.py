@@ -6,6 +6,7 @@ KafkaUnavailable, KafkaRefused, AnotherStore.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from questream.errors import SettingsError
 from questream.records import encode_namespace_state
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import HOME_HEADER, Homes, location_of
+from questream.recovery.lease import RecoveryLease
 from questream.recovery.recover import StoreRecovery
 from questream.recovery.verifying import Verified
 from questream.recovery.verifying import verify as compare
@@ -56,7 +58,13 @@ def adopt(settings: Settings, former: Settings | None, *, give_up: bool = False)
 
 
 def _recovery(settings: Settings, store: RedisStore, topic: ClusterTopic, *, give_up: bool) -> StoreRecovery:
-    return StoreRecovery(store, topic, Homes(store, location_of(settings.redis)), give_up=give_up)
+    homes, lease = Homes(store, location_of(settings.redis)), RecoveryLease(store, _wait)
+    return StoreRecovery(store, topic, homes, lease, give_up=give_up)
+
+
+def _wait(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 def _close(former: Settings, settings: Settings, topic: ClusterTopic) -> None:
