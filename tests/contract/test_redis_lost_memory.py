@@ -208,3 +208,20 @@ def test_a_mean_that_has_lost_its_sum_is_learnt_anew(store: RedisStore, client: 
     more = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=mirror.seq)
     more = replace(more, mean=MeanUpdate(0, 1, vector(1, 0, 0, 0)))
     assert isinstance(commit(store, namespace, more), Committed)
+
+
+def test_a_loss_that_is_found_takes_no_recovery_from_its_holder(store: RedisStore, namespace: str) -> None:
+    """A move to another model holds the namespace while a worker, late, looks at what it had decided."""
+    token = store.hold(namespace, store.store_epoch(namespace) or "", 60)
+    assert token is not None
+    store.end_store_epoch(namespace)
+    assert store.still_holds(namespace, token, 60)
+    store.recover(namespace, token, None, {})
+    assert store.store_epoch(namespace) is not None
+
+
+def test_a_loss_that_two_workers_find_has_one_recovery(store: RedisStore, namespace: str) -> None:
+    store.end_store_epoch(namespace)
+    token = store.begin_recovery(namespace)
+    store.end_store_epoch(namespace)
+    assert store.begin_recovery(namespace) == token
