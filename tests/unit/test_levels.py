@@ -133,6 +133,23 @@ def test_an_intent_that_people_keep_leaves_in_has_none_that_is_not_near_to_them(
         assert intent(levels, 7) == into
 
 
+@pytest.mark.parametrize("opened", [None, 1])
+def test_an_intent_that_its_last_leaf_leaves_as_far_hands_its_id_to_no_other(opened: int | None) -> None:
+    leaves = leaves_with_one_beside(0.1)
+    turned = Leaves(np.arange(1, 8), np.roll(leaves.directions, 1, axis=0), leaves.sizes)
+    found = regroup(turned, Levels({leaf(1): Node(1, 5)}, (6, 1)), WIDE, opened=opened)
+    assert intent(found.levels, 1) == leaf(1)
+    assert {intent(found.levels, number) for number in range(2, 8)} == {Node(1, 6)}
+    assert found.ended == {Node(1, 5): leaf(1)}
+
+
+def test_an_intent_that_a_leaf_leaves_as_far_keeps_its_id_for_the_rest() -> None:
+    leaves = leaves_with_one_beside(0.1)
+    found = regroup(leaves, Levels({leaf(1): Node(1, 5), leaf(7): Node(1, 5)}, (6, 1)), WIDE)
+    assert intent(found.levels, 7) == leaf(7)
+    assert {intent(found.levels, number) for number in range(1, 7)} == {Node(1, 5)}
+
+
 def leaves_of_a_wide_intent() -> Leaves:
     """Leaves 1 to 24 of four subjects, with a mean cosine of about .17; each subject is tied to the next by a pair."""
     rows = np.zeros((24, 40), np.float32)

@@ -96,7 +96,7 @@ class LevelGraph:
         fresh = int(self._former.max(initial=0)) + 1
         named = self._united(found, after_former(found, former, votes, fresh))
         calmed = self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
-        return self._without_far(self._joined(calmed, votes))
+        return self._renumbered(self._without_far(self._joined(calmed, votes)))
 
     def _parted(self, found: Numbers) -> Numbers:
         """Communities with nodes that people keep in several: each other node goes where its strongest ties lead."""
@@ -254,6 +254,13 @@ class LevelGraph:
                 far = rows[self._far(rows, found[rows])]
                 apart[far] = fresh + far
         return apart
+
+    def _renumbered(self, found: Numbers) -> Numbers:
+        """The communities (n,), those under other numbers of whose former nodes none is left."""
+        # What is new keeps the number that it was given among what is new alone.
+        claims = (self._former == found) & ~(self._new & np.isin(found, found[~self._new]))
+        fresh = int(max(found.max(initial=0), self._former.max(initial=0))) + 1
+        return np.where(np.isin(found, found[claims]), found, fresh + found)
 
     def _far(self, rows: Numbers, found: Numbers) -> Flags:
         """Which nodes (n,) of one community are to leave it, the farthest first, until each is near to the others.
