@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from questream.clustering import level_places
 from questream.clustering.level_places import place, place_new
 from questream.clustering.levels import (
     Leaves,
     LevelRules,
     Levels,
     Node,
+    directions,
     leaf,
     leaves_of,
     parse_node,
@@ -412,6 +415,24 @@ def test_a_new_leaf_falls_beside_what_is_near_to_it_in_an_intent_that_people_kee
     assert place_new(before, levels, WIDE, leaves.directions[15:]) == [Node(1, 1)]
     # It would be far from all of them.
     assert place_new(before, replace(levels, kept=frozenset()), WIDE, leaves.directions[15:]) == [None]
+
+
+def test_the_leaves_of_an_intent_are_read_once_however_many_new_ones_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leaves = leaves_of_a_wide_intent()
+    levels = regroup(leaves, Levels(), WIDE).levels
+    mirror = mirror_of(np.vstack([leaves.directions, leaves.directions]))
+    read: list[int] = []
+
+    def counted(of: Mirror, rows: NDArray[np.int64]) -> Matrix:
+        read.append(len(rows))
+        return directions(of, rows)
+
+    monkeypatch.setattr(level_places, "directions", counted)
+    new = list(range(25, 49))
+    assert set(place(mirror, levels, WIDE, new)) == set(new)
+    assert sum(read) <= 24 + len(new)
 
 
 def test_a_new_leaf_may_fall_beside_another_that_came_with_it() -> None:

@@ -25,16 +25,17 @@ def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int])
     rows = mirror.rows(new)
     if not rows:
         return {}
-    cosines = _cosines(mirror, directions(mirror, np.array(rows)))
+    directed = directions(mirror, np.array(rows))
+    cosines = _cosines(mirror, directed)
     for column in range(len(rows)):
         # A leaf sees those that came before it.
         cosines[rows[column:], column] = -np.inf
-    communities = _Communities(mirror, levels, rules, cosines, set(rows))
+    communities = _Communities(mirror, levels, rules, directed, cosines, set(rows))
     placed: dict[int, Node] = {}
     for column, row in enumerate(rows):
         parent = communities.around(column)
         if parent is not None:
-            communities.add(row, parent)
+            communities.add(column, row, parent)
             placed[int(mirror.ids[row])] = parent
     return placed
 
@@ -44,26 +45,38 @@ def place_new(mirror: Mirror, levels: Levels, rules: LevelRules, vectors: Matrix
     if not mirror.count:
         return [None] * len(vectors)
     mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
-    centred: Matrix = (vectors - mean).astype(np.float32)
-    communities = _Communities(mirror, levels, rules, _cosines(mirror, unit_rows(centred)), set())
+    directed = unit_rows((vectors - mean).astype(np.float32))
+    communities = _Communities(mirror, levels, rules, directed, _cosines(mirror, directed), set())
     return [communities.around(column) for column in range(len(vectors))]
 
 
 class _Communities:
-    """The communities around new leaves; `cosines` (m, n) are those of a mirror's m clusters to each of these.
+    """The communities around new leaves of directions (n, d); `cosines` (m, n) are those of m clusters to each.
 
     Of the clusters in the rows `new` none is in a community until it is added.
     """
 
-    def __init__(self, mirror: Mirror, levels: Levels, rules: LevelRules, cosines: Floats, new: Set[int]) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        levels: Levels,
+        rules: LevelRules,
+        directed: Matrix,
+        cosines: Floats,
+        new: Set[int],
+    ) -> None:
         self._mirror = mirror
         self._least_mean_cosine = rules.least_mean_cosine
+        self._directed = directed
         self._cosines = cosines
         self._nearest = [_nearest(mirror, rules, of) for of in cosines.T]
         near = {row for rows in self._nearest for row in rows}.difference(new)
         parents = {row: levels.parents.get(leaf(int(mirror.ids[row]))) for row in near}
         self._parents = {row: parent for row, parent in parents.items() if parent is not None}
         self._rows: dict[Node, list[int]] = {parent: [] for parent in self._parents.values()}
+        # Of an intent that was asked for, all that is in it and what people do not keep there: the sums of directions
+        # (2, d), and questions (2,).
+        self._sums: dict[Node, tuple[Floats, Floats]] = {}
         self._kept = np.array(sorted(levels.kept), np.int64)
         self._topics = {parent: levels.parents.get(parent) for parent in self._rows}
         if self._rows:
@@ -84,10 +97,13 @@ class _Communities:
         near = (node for node in _ranked(votes) if node.level > 1 or self._is_near(node, column))
         return next(near, None) or self._topic(votes)
 
-    def add(self, row: int, parent: Node) -> None:
+    def add(self, column: int, row: int, parent: Node) -> None:
         """The new leaf of this row is in that community."""
         self._parents[row] = parent
-        self._rows.setdefault(parent, []).append(row)
+        if parent in self._sums:
+            sums, questions = self._sums[parent]
+            members = float(self._mirror.members[row])
+            self._sums[parent] = sums + members * self._directed[column], questions + members
 
     def _topic(self, votes: Mapping[Node, float]) -> Node | None:
         """The topic of most of the votes for intents."""
@@ -100,13 +116,17 @@ class _Communities:
 
     def _is_near(self, intent: Node, column: int) -> bool:
         """True if the new leaf is near to all that is in the intent, or to what people do not keep there."""
-        rows = self._rows[intent]
+        if intent not in self._sums:
+            self._sums[intent] = self._sums_of(self._rows[intent])
+        sums, questions = self._sums[intent]
+        asked = least_mean_cosine(sums[0], float(questions[0]), self._least_mean_cosine)
+        return bool((mean_of(sums @ self._directed[column], questions) >= asked).any())
+
+    def _sums_of(self, rows: Sequence[int]) -> tuple[Floats, Floats]:
         members = self._mirror.members[rows].astype(np.float64)
-        total = members @ directions(self._mirror, np.array(rows)).astype(np.float64)
-        asked = least_mean_cosine(total, float(members.sum()), self._least_mean_cosine)
         is_kept = np.isin(self._mirror.ids[rows], self._kept)
         counted = np.stack([members, np.where(is_kept, 0.0, members)])
-        return bool((mean_of(counted @ self._cosines[rows, column], counted.sum(axis=1)) >= asked).any())
+        return counted @ directions(self._mirror, np.array(rows)).astype(np.float64), counted.sum(axis=1)
 
 
 def _ranked(votes: Mapping[Node, float]) -> list[Node]:
