@@ -79,6 +79,14 @@ def test_of_a_mail_whose_first_paragraph_would_be_refused_the_whole_is_read(enco
     assert list(strict.refused([unknown, "de qué?", MAIL])) == [1]
 
 
+def test_a_mail_is_refused_for_half_a_surrogate_pair_in_what_is_not_read(encoder: Encoder) -> None:
+    broken = f"{MAIL} \ud800"
+    with pytest.raises(BadRecord) as refused:
+        encoder.tokenise([MAIL, broken])
+    assert (refused.value.stage, refused.value.reason) == ("tokenise", "text_not_encodable")
+    assert list(encoder.refused([MAIL, broken])) == [1]
+
+
 @pytest.mark.parametrize(
     ("text", "first"),
     [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from questream.domain import Matrix
 from questream.encoder.batching import cut_by_length
 from questream.encoder.presets import Preset
-from questream.encoder.tokens import Tokeniser, Tokens
+from questream.encoder.tokens import Tokeniser, Tokens, require_unicode
 from questream.errors import BadRecord
 from questream.prepared import about_in
 
@@ -64,6 +64,10 @@ class Encoder:
         Raises BadRecord (stage `tokenise`) if a text cannot be; one text at a time shows which.
         """
         read = [about_in(text) for text in texts]
+        for text, about in zip(texts, read, strict=True):
+            if about is not text:
+                # The rest is not read, and kept.
+                require_unicode(text)
         try:
             return self.tokeniser(read)
         except BadRecord:

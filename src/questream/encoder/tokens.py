@@ -85,7 +85,7 @@ class Tokeniser:
             (encoding,) = self._encode([prefix])
             if encoding.overflowing:
                 # An unread text must not be let through where the text as a whole would be refused.
-                _require_unicode(text)
+                require_unicode(text)
                 return encoding
         (encoding,) = self._encode([text])
         return encoding
@@ -112,7 +112,8 @@ class Tokeniser:
             raise _not_encodable() from error
 
 
-def _require_unicode(text: str) -> None:
+def require_unicode(text: str) -> None:
+    """Raises BadRecord (stage `tokenise`, reason `text_not_encodable`) for half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
