@@ -153,6 +153,15 @@ def test_an_intent_that_a_leaf_leaves_as_far_keeps_its_id_for_the_rest() -> None
     assert {intent(found.levels, number) for number in range(1, 7)} == {Node(1, 5)}
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_leaf_of_very_many_questions_is_as_near_to_a_small_one_as_that_is_to_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    two = unit_rows(np.stack([one := random.normal(size=384), one + random.normal(size=384)]).astype(np.float32))
+    for sizes in ([1.0, 1e9], [1e9, 1.0]):
+        levels = regroup(Leaves(np.arange(1, 3), two, np.array(sizes)), Levels(), WIDE).levels
+        assert {intent(levels, 1), intent(levels, 2)} == {Node(1, 1)}
+
+
 def leaves_of_a_wide_intent() -> Leaves:
     """Leaves 1 to 24 of four subjects, with a mean cosine of about .17; each subject is tied to the next by a pair."""
     rows = np.zeros((24, 40), np.float32)

@@ -273,10 +273,11 @@ class LevelGraph:
         ease = np.where(found == self._former[rows], 1.0 - self._inertia / 2.0, 1.0)
         kept, left = np.where(is_kept, sizes, 0.0), np.where(is_kept, 0.0, sizes)
         far = np.zeros(len(rows), np.bool_)
+        # Of the others alone. A node is 1 near to itself but for rounding, which is much beside few others.
+        itself = np.einsum("nd,nd->n", unit, unit)
         while True:
             of_kept, of_left = kept @ unit, left @ unit
-            # Of the others alone: with itself a node has a cosine of 1.
-            to_left, others = unit @ of_left - left, left.sum() - left
+            to_left, others = unit @ of_left - left * itself, left.sum() - left
             to_all, all_others = unit @ of_kept + to_left, kept.sum() + others
             nearness = np.maximum(mean_of(to_left, others), mean_of(to_all, all_others))
             asked = least_mean_cosine(of_kept + of_left, float((kept + left).sum()), self._least_mean_cosine)
