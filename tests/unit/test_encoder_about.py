@@ -180,6 +180,28 @@ def test_beside_a_question_a_sentence_that_may_frame_it_stands_below() -> None:
     assert about_first(f"The lamp flickers. {ABOUT}") == f"The lamp flickers. {ABOUT}"
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        "Kaffeemaschine E-Series",
+        "Firewall migration Leipzig",
+        "Reisekostenabrechnung Dezember",
+        "Samsung Galaxy S23.",
+        "Broken screen.",
+        "I got billed an extra pound!",
+        "Schermo rotto.",
+        "Карта украдена.",
+    ],
+)
+@pytest.mark.parametrize("asked", ["When is it done?", "Wie mache ich das?"])
+def test_a_question_is_read_with_the_name_of_what_it_is_about(named: str, asked: str) -> None:
+    assert about_in(about_first(f"{named}\n{BESIDE}\n{asked}")) == f"{named} {asked}"
+
+
+def test_a_number_to_look_up_stands_below_a_question_whatever_it_is_called() -> None:
+    assert about_in(about_first(f"(tique 2695693)\n{ABOUT}")) == ABOUT
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
 def test_the_sentences_of_each_language_are_told_apart(language: str) -> None:
     text = (files("questream.preparing") / "sentences" / f"{language}.toml").read_text("utf-8")

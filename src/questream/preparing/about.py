@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from math import inf
 
 from questream.prepared import about_above
-from questream.preparing.framing import framing
+from questream.preparing.framing import UNLIKE, Framing, framing
 from questream.preparing.line import Line
 
 # Sentences that are looked at, as a text may be of nothing but short ones.
@@ -19,6 +18,7 @@ _FRAMES = 1.0
 _FRAMES_A_QUESTION = -2.0
 _ASKS = re.compile(r"[?\uff1f\u061f][\"')\]\u00bb\u201c\u201d\u2019]?\s*\Z")
 _QUESTION_ENDS = 4
+_LOOKED_UP = re.compile(r"\d{3}")
 # A mail program breaks a line at 60 to 80 characters, where a sentence may go on in the next.
 _LEAST_BROKEN = 50
 _ENDS = ".!?:;,)"
@@ -28,21 +28,21 @@ def about_first(text: str) -> str:
     """The sentences that say what a mail is about as its first paragraph, and below it those that frame it.
 
     The text itself where none frame it, or all but a name: by that alone it would be near to all else of that name.
-    Sentences behind the first 400 stay above.
+    Behind the first 400 sentences a line is taken for one.
     """
     sentences = [(sentence, _framing(sentence)) for sentence in _sentences(text)]
-    asked = any(likeness <= _FRAMES and _asks(sentence) for sentence, likeness in sentences)
+    asked = any(likeness.total <= _FRAMES and _asks(sentence) for sentence, likeness in sentences)
     about: list[str] = []
     beside: list[str] = []
     for sentence, likeness in sentences:
-        least = _FRAMES_A_QUESTION if asked and not _asks(sentence) else _FRAMES
-        (beside if likeness > least else about).append(sentence)
+        least = _FRAMES_A_QUESTION if asked and _may_frame_a_question(sentence, likeness) else _FRAMES
+        (beside if likeness.total > least else about).append(sentence)
     said = any(not Line(sentence).name for sentence in about)
     return about_above(" ".join(about), " ".join(beside)) if said and beside else text
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Its sentences, none empty; what stands behind the most that are looked at is one for each line."""
+    """Its sentences, none empty; behind the most that are looked at, one for each line."""
     left = _MOST_SENTENCES
     for line in _unbroken(text.split("\n")):
         sentences = Line(line).sentences(left) if left > 0 else [line]
@@ -50,8 +50,16 @@ def _sentences(text: str) -> Iterator[str]:
         yield from filter(None, map(str.strip, sentences))
 
 
-def _framing(sentence: str) -> float:
-    return framing(Line(sentence).words) if len(sentence) <= _MOST_CHARACTERS else -inf
+def _framing(sentence: str) -> Framing:
+    return framing(Line(sentence).words) if len(sentence) <= _MOST_CHARACTERS else UNLIKE
+
+
+def _may_frame_a_question(sentence: str, likeness: Framing) -> bool:
+    """True but for one that asks too, and one in which nothing speaks for a frame, as in the name of a product.
+
+    A number to look up does, whatever it is called.
+    """
+    return not _asks(sentence) and (likeness.known > 0.0 or _LOOKED_UP.search(sentence) is not None)
 
 
 def _asks(sentence: str) -> bool:

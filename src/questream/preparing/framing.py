@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
-from math import log
+from itertools import chain, pairwise
+from math import inf, log
+from typing import NamedTuple
 
 from questream.preparing.words import words_of
 
@@ -23,15 +24,26 @@ _MOST = 3.0
 _EDGE = "."
 
 
-def framing(words: Sequence[str]) -> float:
-    """How much a sentence of these words, in lower case, is like one beside what a mail is about; below 0: about it.
+class Framing(NamedTuple):
+    """The logarithm of the ratio of the probabilities of a sentence beside what a mail is about, and about it.
 
-    The logarithm of the ratio of its probabilities, as a classifier has them that takes words for independent.
+    A classifier has it that takes words for independent. `known` is the part of the words and pairs that examples have,
+    `total` has words that no example has too.
     """
-    known = _evidence()
-    return sum(known.get(word, _UNKNOWN) for word in _plain(words)) + sum(
-        known.get(pair, 0.0) for pair in _pairs(words)
-    )
+
+    total: float
+    known: float
+
+
+UNLIKE = Framing(-inf, -inf)
+
+
+def framing(words: Sequence[str]) -> Framing:
+    """How much a sentence of these words, in lower case, is like one beside what a mail is about; below 0: about it."""
+    evidence = _evidence()
+    plain = list(_plain(words))
+    known = sum(evidence.get(one, 0.0) for one in chain(plain, _pairs(words)))
+    return Framing(known + _UNKNOWN * sum(word not in evidence for word in plain), known)
 
 
 def _plain(words: Iterable[str]) -> Iterator[str]:
