@@ -220,6 +220,31 @@ def test_no_intent_has_a_leaf_that_is_not_near_to_the_rest(seed: int, count: int
                 assert np.average(cosines, weights=leaves.sizes[others]) >= least - 1e-5
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(5, 50),
+    resolution=st.sampled_from([0.01, 1.0, 4.0]),
+    inertia=st.sampled_from([0.0, 0.2]),
+)
+def test_no_id_goes_to_leaves_that_were_never_in_it(seed: int, count: int, resolution: float, inertia: float) -> None:
+    random = np.random.default_rng(seed)
+    unit = unit_rows((random.normal(size=(count, 6)) + random.normal(size=6) * random.random()).astype(np.float32))
+    sizes = random.integers(1, 50, count).astype(np.float64)
+    rules = LevelRules((resolution, resolution), inertia=inertia)
+    before = Levels()
+    for _ in range(4):
+        here = np.flatnonzero(random.random(count) < 0.8)
+        levels = regroup(Leaves(here + 1, unit[here], sizes[here]), before, rules).levels
+        for node in set(levels.parents.values()):
+            if node.number < before.next_numbers[node.level - 1]:
+                assert any(
+                    levels.path(number)[node.level] == before.path(number)[node.level] == node
+                    for number in range(1, count + 1)
+                )
+        before = levels
+
+
 def test_few_leaves_are_not_parted_as_many_are() -> None:
     leaves = leaves_of_subjects()
     levels = regroup(leaves, Levels(), LevelRules()).levels
