@@ -15,6 +15,7 @@ from questream.errors import BadRecord
 from questream.prepared import about_in
 from questream.preparing import without_frame
 from questream.preparing.about import about_first
+from questream.preparing.framing import framing
 from tests.kit.vectors import ByteTokeniser, hash_encoder, hash_vector
 
 ABOUT = "where is my new card?"
@@ -174,7 +175,7 @@ def test_a_sentence_that_says_something_stays_above(said: str) -> None:
 
 
 def test_beside_a_question_a_sentence_that_may_frame_it_stands_below() -> None:
-    doubtful = "I live near the station."
+    doubtful = "We are a family of four."
     assert about_first(f"{doubtful} The lamp flickers.") == f"{doubtful} The lamp flickers."
     assert about_first(f"{doubtful} {ABOUT}") == f"{ABOUT}\n\t \t\n{doubtful}"
     assert about_first(f"The lamp flickers. {ABOUT}") == f"The lamp flickers. {ABOUT}"
@@ -200,6 +201,14 @@ def test_a_question_is_read_with_the_name_of_what_it_is_about(named: str, asked:
 
 def test_a_number_to_look_up_stands_below_a_question_whatever_it_is_called() -> None:
     assert about_in(about_first(f"(tique 2695693)\n{ABOUT}")) == ABOUT
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("contacted", "contacting"), ("kollegin", "kollegen"), ("envoyée", "envoyés"), ("respondan", "respondiera")],
+)
+def test_a_word_frames_a_mail_in_all_of_its_forms(one: str, other: str) -> None:
+    assert framing(["we", one]) == framing(["we", other]) != framing(["we", "zebra"])
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es"])

@@ -25,7 +25,7 @@ def bench_mails(
     """Compare how well questions are clustered plain, in mails made around them, and as these are prepared.
 
     The mails have greeting, courtesies, order numbers, closing, signature, legal notice, ticket header and quoted mail,
-    a quarter of them in HTML, in words that `input.prepare` has not been fitted to.
+    a quarter of them in HTML.
     Example: questream bench mails banking77.jsonl --clusters.threshold 0.55
     """
     from questream.deciding.config import rules_of

@@ -14,8 +14,8 @@ _MOST_SENTENCES = 400
 _MOST_CHARACTERS = 400
 # What a sentence must exceed to stand below. One that says something costs more there than one that frames stays above;
 # beside a sentence that asks, others rather frame it.
-_FRAMES = 1.0
-_FRAMES_A_QUESTION = -2.0
+_FRAMES = 1.5
+_FRAMES_A_QUESTION = -1.0
 _ASKS = re.compile(r"[?\uff1f\u061f][\"')\]\u00bb\u201c\u201d\u2019]?\s*\Z")
 _QUESTION_ENDS = 4
 _LOOKED_UP = re.compile(r"\d{3}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from questream.settings import InputSettings
 
 # The preparation of mails has a version: another may give another text, and vectors of the two are not alike.
-_MAIL = "mail-4"
+_MAIL = "mail-5"
 
 
 def without_frame(text: str) -> str:
