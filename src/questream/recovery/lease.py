@@ -27,10 +27,11 @@ class RecoveryLease:
     @contextmanager
     def held(self, namespace: str, token: str) -> Iterator[bool]:
         """Take the lease; true if this worker has it, which a thread then renews until it leaves."""
+        # What became of an earlier lease, as one that ended with its recovery, says nothing of this one.
+        self._lost.clear()
         if not self._store.lease_recovery(namespace, token, self._holder, self._seconds):
             yield False
             return
-        self._lost.clear()
         left = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(namespace, token, left), name="lease", daemon=True)
         renewing.start()
