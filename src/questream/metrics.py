@@ -81,8 +81,9 @@ class Metrics(Registered):
     )
     ledgers_begun_anew = counter(
         "questream_ledgers_begun_anew",
-        "Partitions whose records are at offsets of decided others, and are new questions, by reason: other_stream"
-        " (another Kafka cluster, group or topic of the name), other_records (a truncated or restored log).",
+        "Partitions whose records have offsets at which others were decided, and are new questions, by reason:"
+        " other_stream (another Kafka cluster, group or topic of the name), other_records (a truncated or restored"
+        " log).",
         "reason",
     )
     assignments = counter(
