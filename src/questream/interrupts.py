@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 
 INTERRUPTED = 130
@@ -89,6 +90,23 @@ def call_apart(call: Callable[[], None]) -> None:
     call sets, as it does for a moment whenever it waits for it, and would wait for itself without end.
     """
     _thread.start_new_thread(call, ())
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Processes that are started meanwhile get no SIGINT: Ctrl-C reaches all of a terminal, and their parent decides.
+
+    They ignore it themselves once they have imported what they run; before that it would end them with a traceback.
+    """
+    from multiprocessing import resource_tracker
+
+    # The first process starts it, which unblocks the signal again.
+    resource_tracker.ensure_running()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def settle_interrupt() -> None:

@@ -250,3 +250,28 @@ def test_ctrl_c_ends_the_tools_of_a_language_model_while_they_wait_for_a_line(si
             assert process.wait(10) == 130
         finally:
             process.kill()
+
+
+def test_ctrl_c_ends_no_worker_process_that_has_only_begun(tmp_path: Path) -> None:
+    """The terminal sends it to the children too, which import for a second before they can ignore it."""
+    program = tmp_path / "program.py"
+    program.write_text("""
+import os, signal, time
+from questream.cli.processes import _work
+from questream.settings import Settings
+from questream.stream.processes import WorkerProcesses
+if __name__ == "__main__":
+    settings = Settings(metrics={"port": 0}, model={"processes": 2})
+    workers = WorkerProcesses(settings, _work)
+    for _ in range(10):
+        time.sleep(0.1)
+        for child in workers._children:
+            os.kill(child.process.pid, signal.SIGINT)
+    print(workers.listen())
+    workers.kill()
+""")
+    done = subprocess.run(
+        [sys.executable, str(program)], env=clean(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout == "True\n"

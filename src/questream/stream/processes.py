@@ -22,7 +22,7 @@ from questream.encoder.sharing.exchange import Exchange
 from questream.encoder.sharing.owner import ModelOwner
 from questream.encoder.sharing.remote import Channel, portable
 from questream.errors import ExitCode, ModelOwnerGone, SettingsError
-from questream.interrupts import call_apart
+from questream.interrupts import call_apart, kept_from_children
 from questream.settings import Settings
 from questream.stream.starting import open_port, try_servers
 from questream.stream.worker import Worker
@@ -76,7 +76,8 @@ class WorkerProcesses:
         for number in range(settings.model.processes):
             connection, childs = context.Pipe()
             process = context.Process(target=main, args=(_settings_of(settings, number), childs), daemon=True)
-            process.start()
+            with kept_from_children():
+                process.start()
             childs.close()
             self._children.append(_Child(process, connection))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from questream.errors import QuestreamError
+from questream.interrupts import kept_from_children
 from questream.logs import Redactor, configure_quiet_logging, secrets_of
 from questream.settings import LogSettings, Settings
 
@@ -24,7 +25,8 @@ class Child:
     def __init__(self, name: str, work: Callable[..., None], *args: object) -> None:
         self.tie, childs_tie = SPAWN.Pipe()
         self.process = SPAWN.Process(target=work, args=(*args, childs_tie), name=name, daemon=True)
-        self.process.start()
+        with kept_from_children():
+            self.process.start()
         childs_tie.close()
 
     def receive(self) -> Any:
