@@ -275,3 +275,24 @@ if __name__ == "__main__":
     )
     assert "Traceback" not in done.stderr
     assert done.stdout == "True\n"
+
+
+def test_ctrl_c_leaves_the_process_of_a_method_to_the_benchmark(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("""
+import contextlib, functools, multiprocessing, os, signal, threading, time
+from questream.lab.bench.quality.runs import runs_of
+def interrupt():
+    for _ in range(8):
+        time.sleep(0.1)
+        for child in multiprocessing.active_children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGINT)
+if __name__ == "__main__":
+    threading.Thread(target=interrupt, daemon=True).start()
+    print(runs_of(functools.partial(os._exit, 0), [], 30.0))
+""")
+    done = subprocess.run(
+        [sys.executable, str(program)], env=clean(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("([], 'its process died')\n", "")

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from threadpoolctl import threadpool_limits
 
+from questream.interrupts import kept_from_children
 from questream.lab.bench.machine import forget_peak, peak_resident_bytes
 from questream.lab.bench.quality.method import Method
 from questream.lab.evaluation.agreement import Agreement, agreement
@@ -57,7 +58,8 @@ def runs_of(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(find, streams, sender), daemon=True)
-    process.start()
+    with kept_from_children():
+        process.start()
     sender.close()  # or the end of the process would not be seen
     deadline = time.monotonic() + limit_seconds
     runs: list[Run] = []
