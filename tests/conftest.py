@@ -70,6 +70,8 @@ LONGEST = (
     "fault/test_crash.py",
     "integration/test_cli_kafka.py",
     "integration/test_cli_run.py",
+    "integration/test_events_run.py",
+    "integration/test_webhooks.py",
     "unit/test_commit_protocol.py",
     "integration/test_encoder_minilm.py",
     "integration/test_least_privilege.py",
