@@ -173,6 +173,8 @@ def serve(settings: Settings) -> None:
         raise SettingsError(
             "serve.host and serve.port cannot be listened on", "serve.port = auto takes a free one"
         ) from None
+    # Who reads the address connects at once: what comes before the loop runs waits for it.
+    listening.listen(config.backlog)
     host, port = listening.getsockname()[:2]
     logger.info("the page is served", extra={"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
     server = uvicorn.Server(config)
