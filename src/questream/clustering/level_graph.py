@@ -40,14 +40,15 @@ class TieRules(NamedTuple):
     """A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`.
 
     Two communities are one from a mean cosine of `one_from` between a question of the one and a question of the other.
-    A node whose questions have a mean cosine below `least_mean_cosine` to the others of its community is in none.
-    `inertia` is the share of a node's ties that a change of its community has to gain.
+    A node whose questions have a mean cosine below `least_mean_cosine` to the others of its community is in none; where
+    that is None a community may be of any width. `inertia` is the share of a node's ties that a change of its community
+    has to gain.
     """
 
     neighbours: int
     least_cosine: float
     one_from: float
-    least_mean_cosine: float
+    least_mean_cosine: float | None
     inertia: float
 
 
@@ -96,7 +97,9 @@ class LevelGraph:
         fresh = int(self._former.max(initial=0)) + 1
         named = self._united(found, after_former(found, former, votes, fresh))
         calmed = self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
-        return self._renumbered(self._without_far(self._joined(calmed, votes)))
+        joined = self._joined(calmed, votes)
+        least = self._least_mean_cosine
+        return self._renumbered(joined if least is None else self._without_far(joined, least))
 
     def _parted(self, found: Numbers) -> Numbers:
         """Communities with nodes that people keep in several: each other node goes where its strongest ties lead."""
@@ -244,14 +247,14 @@ class LevelGraph:
             near[changed] = nearness(*pairs[:, changed])
         return numbers[of]
 
-    def _without_far(self, found: Numbers) -> Numbers:
+    def _without_far(self, found: Numbers, least: float) -> Numbers:
         """The communities (n,) without the nodes that are not near to the rest of theirs: each of these is alone."""
         _, of, counts = np.unique(found, return_inverse=True, return_counts=True)
         apart = found.copy()
-        fresh = int(max(found.max(initial=0), self._former.max(initial=0))) + 1
+        fresh = self._fresh(found)
         for rows in np.split(np.argsort(of.ravel(), kind="stable"), np.cumsum(counts)[:-1]):
             if len(rows) > 1:
-                far = rows[self._far(rows, found[rows])]
+                far = rows[self._far(rows, found[rows], least)]
                 apart[far] = fresh + far
         return apart
 
@@ -259,10 +262,13 @@ class LevelGraph:
         """The communities (n,), those under other numbers of whose former nodes none is left."""
         # What is new keeps the number that it was given among what is new alone.
         claims = (self._former == found) & ~(self._new & np.isin(found, found[~self._new]))
-        fresh = int(max(found.max(initial=0), self._former.max(initial=0))) + 1
-        return np.where(np.isin(found, found[claims]), found, fresh + found)
+        return np.where(np.isin(found, found[claims]), found, self._fresh(found) + found)
 
-    def _far(self, rows: Numbers, found: Numbers) -> Flags:
+    def _fresh(self, found: Numbers) -> int:
+        """The first number above those of all communities (n,) and of all former ones."""
+        return int(max(found.max(initial=0), self._former.max(initial=0))) + 1
+
+    def _far(self, rows: Numbers, found: Numbers, least: float) -> Flags:
         """Which nodes (n,) of one community are to leave it, the farthest first, until each is near to the others.
 
         One that was in it stays for less, by half of the inertia; what people keep there stays, and what it came to
@@ -280,7 +286,7 @@ class LevelGraph:
             to_left, others = unit @ of_left - left * itself, left.sum() - left
             to_all, all_others = unit @ of_kept + to_left, kept.sum() + others
             nearness = np.maximum(mean_of(to_left, others), mean_of(to_all, all_others))
-            asked = least_mean_cosine(of_kept + of_left, float((kept + left).sum()), self._least_mean_cosine)
+            asked = least_mean_cosine(of_kept + of_left, float((kept + left).sum()), least)
             above = nearness - asked * ease
             leaving = np.flatnonzero(~far & ~is_kept & (all_others > _SHORTEST) & (above < 0.0))
             if not len(leaving):

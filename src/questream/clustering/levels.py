@@ -32,7 +32,6 @@ _PREFIXES = f"c{LEVEL_LETTERS}"
 
 _SHORTEST = 1e-9
 _HARDLY = 1e-9
-_ANY_COSINE = -2.0
 
 
 class Node(NamedTuple):
@@ -230,7 +229,7 @@ def regroup(
         former_of = np.where(kept_in > 0, kept_in, former_of)
         new = np.bincount(of_leaf, ~is_new, len(nodes)) == 0
         # A topic may be wide.
-        near = rules.least_mean_cosine if level == 1 else _ANY_COSINE
+        near = rules.least_mean_cosine if level == 1 else None
         ties = TieRules(rules.neighbours, rules.least_cosine, rules.one_from, near, rules.inertia * level)
         found = LevelGraph(unit, sizes, former_of, kept_in, new, resolution, ties).communities()
         if level > 1 and rules.inertia > 0.0:

@@ -260,9 +260,9 @@ class Worker:
 
     def _new_intake(self, consumer: Consumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
         settings, own = self._settings, self._settings.clusters.namespace
-        polling = PollingRetry(consumer, retry, settings.kafka.call_deadline_seconds)
-        answer_seconds = settings.kafka.call_deadline_seconds
-        recall = Recall(self._namespaces, self._encoders, own, consumer, answer_seconds, check, self.metrics, polling)
+        deadline = settings.kafka.call_deadline_seconds
+        polling = PollingRetry(consumer, retry, deadline)
+        recall = Recall(self._namespaces, self._encoders, own, consumer, deadline, check, self.metrics, polling)
         return Intake(
             consumer,
             settings.kafka.input_topic,
@@ -273,7 +273,7 @@ class Worker:
             backlog,
             self.metrics,
             polling,
-            stall_seconds=answer_seconds,
+            stall_seconds=deadline,
         )
 
     def _new_session(
