@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from questream.clustering.level_graph import Floats, least_mean_cosine, mean_of
-from questream.clustering.levels import LevelRules, Levels, Node, directions, leaf, unit_rows
+from questream.clustering.levels import LevelRules, Levels, Node, directions, leaf, mean_of_stream, unit_rows
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
 from questream.domain import Matrix
@@ -44,8 +44,7 @@ def place_new(mirror: Mirror, levels: Levels, rules: LevelRules, vectors: Matrix
     """As `place` for leaves that each begin with one of the vectors (n, d), of length 1; they see the mirror alone."""
     if not mirror.count:
         return [None] * len(vectors)
-    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
-    directed = unit_rows((vectors - mean).astype(np.float32))
+    directed = unit_rows((vectors - mean_of_stream(mirror)).astype(np.float32))
     communities = _Communities(mirror, levels, rules, directed, _cosines(mirror, directed), set())
     return [communities.around(column) for column in range(len(vectors))]
 
@@ -146,7 +145,7 @@ def _cosines(mirror: Mirror, directed: Matrix) -> Floats:
 
     As `directions` of all rows would give them, from the products that the mirror has.
     """
-    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    mean = mean_of_stream(mirror)
     members = mirror.members.astype(np.float64)
     dots = (mirror.sums @ directed.T) / members[:, None] - directed @ mean
     dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))

@@ -24,7 +24,7 @@ import numpy as np
 from questream.clustering.level_graph import Floats, LevelGraph, Numbers, TieRules, most_shared, sums_of
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
-from questream.domain import LEVEL_LETTERS, Matrix, NamespaceRules
+from questream.domain import LEVEL_LETTERS, Matrix, NamespaceRules, Vector
 
 # From the finest up. A cluster, an intent and a topic are written as c17, i5 and t2.
 LEVEL_NAMES = ("intent", "topic")
@@ -178,10 +178,15 @@ def leaves_of(mirror: Mirror, sizes: Mapping[int, int]) -> Leaves:
 
 def directions(mirror: Mirror, rows: Numbers) -> Matrix:
     """Centroids of these rows with the stream's mean taken off, at length 1 (n, d)."""
-    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
     centred: Matrix = mirror.sums[rows] / mirror.members[rows].astype(np.float32)[:, None]
-    centred -= mean
+    centred -= mean_of_stream(mirror)
     return unit_rows(centred)
+
+
+def mean_of_stream(mirror: Mirror) -> Vector:
+    """The stream's mean (d,), of its first questions, that directions have taken off."""
+    mean: Vector = mirror.mean_sum / np.float32(mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    return mean
 
 
 def unit_rows(vectors: Matrix) -> Matrix:
