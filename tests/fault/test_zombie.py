@@ -10,6 +10,7 @@ import pytest
 
 from tests.fault.test_crash import OPTIONS, assert_published_as_recorded, recorded_decisions, text
 from tests.kit.stream import (
+    Message,
     Stream,
     Supervisor,
     WorkerProcess,
@@ -116,3 +117,33 @@ def test_a_worker_that_reads_a_ledger_late_publishes_nothing_about_what_others_d
         decisions = assert_repetitions_agree(reader.values())
     assert_one_decision_each(decisions, (f"q{i}" for i in range(number + 1)))
     assert {decision["outcome"] for decision in decisions} == {"joined", "created"}
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_worker_that_returns_late_makes_no_dead_letter_of_what_others_decided(
+    make_stream: Callable[..., Stream],
+    start_worker: Callable[..., WorkerProcess],
+    supervise: Callable[..., Supervisor],
+    client: str,
+) -> None:
+    # Each worker lets one namespace begin: the second is too many for the zombie, and not for the other one.
+    limits = {"namespaces.per_minute": 1, "input.namespace_header": "tenant"}
+    stream = make_stream(1, **OPTIONS, **limits, **{"kafka.client": client}, delivery="at-least-once")
+
+    def asked(number: int, tenant: str) -> Message:
+        return question(number, text(number), headers=[("tenant", tenant.encode())])
+
+    stream.send([asked(0, "acme")])
+    zombie = supervise(stream, fault="fence:before:1:STOP").worker
+    wait_until(lambda: stream.committed() == {0: 1}, "the first namespace has begun")
+    stream.send([asked(1, "bank")])
+    wait_until(zombie.is_frozen, "the worker is frozen")
+    start_worker(stream)
+    wait_until(lambda: stream.committed() == {0: 2}, "the other has decided the question")
+    zombie.signal(signal.SIGCONT)
+    wait_until(lambda: zombie.name in members(stream), "the worker has joined the group again")
+    stream.send([asked(2, "bank")])
+    wait_until(lambda: stream.committed() == {0: 3}, "all offsets are committed")
+    with stream.decisions() as reader, stream.dead_letters() as dead:
+        assert_one_decision_each(assert_repetitions_agree(reader.values(3)), ["q0", "q1", "q2"])
+        assert [letter.key for letter in dead.rest()] == []

@@ -45,6 +45,7 @@ from questream.logs import Redactor, configure_logging
 from questream.settings import RedisSettings, Settings, load_settings
 from questream.store.protocol import Committed
 from questream.store.redis.store import RedisStore
+from questream.stream.fence import Fence
 from questream.stream.worker import Worker
 from tests.kit.checker.planted import plant
 from tests.kit.vectors import hash_encoder
@@ -58,6 +59,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "publish": (TransactionalPublisher, "publish"),
     "publish-batch": (TransactionalPublisher, "publish"),
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),
+    "fence": (Fence, "require"),
     "merge": (RedisStore, "merge"),
     "restore": (RedisStore, "restore"),
     "confirm": (RedisStore, "confirm"),

@@ -14,6 +14,7 @@ from questream.errors import BadRecord, Superseded
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
 from questream.stream.decoding import Decoded
+from questream.stream.fence import Fence
 from questream.stream.intake import Intake
 from questream.stream.polling import PollingRetry
 from questream.stream.question import Refused
@@ -99,8 +100,9 @@ def stepped(
     client = cast("port.Consumer", consumer)
     decoding: Any = Decoding(meanwhile, holds)
     unused: Any = None
-    polling = PollingRetry(client, retry, 1.0)
-    intake = Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, 1.0)
+    fence = Fence(client, 1.0)
+    polling = PollingRetry(client, retry, fence, 1.0)
+    intake = Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, fence, 1.0)
     for _ in range(steps):
         intake.step()
     return consumer, backlog, metrics.consumed._value.get()

@@ -9,6 +9,7 @@ import pytest
 
 from questream.broker import port
 from questream.errors import KafkaUnavailable
+from questream.stream.fence import Fence
 from questream.stream.polling import PollingRetry
 from questream.stream.retry import Retry
 
@@ -41,9 +42,14 @@ class Consumer:
         return {}
 
 
+def polling_of(consumer: Consumer, ending: threading.Event | None = None) -> PollingRetry:
+    client = cast("port.Consumer", consumer)
+    return PollingRetry(client, Retry(ending or threading.Event()), Fence(client, 20.0), 20.0)
+
+
 def test_the_group_is_polled_with_all_partitions_paused_while_a_call_takes_long() -> None:
     consumer = Consumer()
-    polling = PollingRetry(cast("port.Consumer", consumer), Retry(threading.Event()), 1.0)
+    polling = polling_of(consumer)
     before = polling.polled_at
     assert polling.call(consumer.polled.wait, 20)
     assert polling.polled_at > before
@@ -51,7 +57,7 @@ def test_the_group_is_polled_with_all_partitions_paused_while_a_call_takes_long(
 
 def test_a_quick_call_polls_nothing_and_its_error_is_raised() -> None:
     consumer = Consumer()
-    polling = PollingRetry(cast("port.Consumer", consumer), Retry(threading.Event()), 1.0)
+    polling = polling_of(consumer)
     with pytest.raises(ValueError, match="invalid literal"):
         polling.call(int, "no number")
     assert not consumer.polled.is_set()
@@ -67,5 +73,5 @@ def test_a_poll_that_fails_ends_the_call_with_its_session() -> None:
 
     consumer = Consumer(KafkaUnavailable("the broker is gone"))
     with pytest.raises(KafkaUnavailable):
-        PollingRetry(cast("port.Consumer", consumer), Retry(ending), 20.0).call(call)
+        polling_of(consumer, ending).call(call)
     assert ended.is_set()

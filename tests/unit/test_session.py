@@ -45,6 +45,9 @@ class Steps:
         """As of the intake."""
         self.acknowledged += 1
 
+    def answer_others(self) -> None:
+        """As of the intake."""
+
     def decide(self, batch: Batch[Ready]) -> DecidedBatch | None:
         if self._drops:
             self._end(batch)
@@ -86,6 +89,27 @@ class Failing(Steps):
         raise StoreDamaged("a key of the store is damaged")
 
 
+class Asking(Steps):
+    """The session is stopped with the first batch in hand, whose publication waits for an answer."""
+
+    def __init__(self, backlog: Backlog, stopping: threading.Event) -> None:
+        super().__init__(backlog, stopping, drops=False)
+        self._is_asked, self._is_answered = threading.Event(), threading.Event()
+
+    def step(self) -> None:
+        super().step()
+        assert self._is_asked.wait(WAIT_SECONDS)
+        self._stopping.set()
+
+    def answer_others(self) -> None:
+        self._is_answered.set()
+
+    def publish(self, decided: DecidedBatch) -> None:
+        self._is_asked.set()
+        if self._is_answered.wait(WAIT_SECONDS):
+            super().publish(decided)
+
+
 def session_of(make: Callable[[Backlog, threading.Event], Any]) -> tuple[Session, Any]:
     stopping, backlog = threading.Event(), Backlog(64, 1000, 10**6)
     steps = make(backlog, stopping)
@@ -110,6 +134,13 @@ def test_what_a_step_raises_ends_the_session_which_commits_no_offsets_then(step:
     assert steps.acknowledged == 0
     with pytest.raises(StoreDamaged):
         session.raise_failure()
+
+
+def test_a_batch_in_hand_is_answered_while_the_session_is_finished() -> None:
+    session, steps = session_of(Asking)
+    session.run()
+    assert session.finish(WAIT_SECONDS / 2)
+    assert steps.done == [0]
 
 
 def test_a_session_that_never_ran_is_finished_at_once() -> None:

@@ -24,6 +24,7 @@ from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
 from questream.stream.decider import Published
 from questream.stream.decoding import Decoding
+from questream.stream.fence import Fence
 from questream.stream.polling import PollingRetry, pause_only
 from questream.stream.positions import Beginning, Positions
 from questream.stream.recall import Recall
@@ -55,6 +56,7 @@ class Intake:
         backlog: Backlog,
         metrics: Metrics,
         retry: PollingRetry,
+        fence: Fence,
         stall_seconds: float,
     ) -> None:
         self._consumer = consumer
@@ -65,6 +67,7 @@ class Intake:
         self._backlog = backlog
         self._metrics = metrics
         self._retry = retry
+        self._fence = fence
         self._assignment = _Assignment()
         self._had_turn: set[Partition] = set()
         self._held: dict[Partition, str] = {}
@@ -118,6 +121,7 @@ class Intake:
         Raises KafkaUnavailable where the consumer has to be built anew.
         """
         self.commit_acknowledged()
+        self.answer_others()
         self._note_published()
         self._look_at_held()
         assignment_id = self._backlog.assignment_id
@@ -154,6 +158,10 @@ class Intake:
         if self._positions.commit(newest):
             self._committed = {**self._committed, **newest}
             self._positions.published(newest)
+
+    def answer_others(self) -> None:
+        """Answer threads that ask whether the partitions are still this worker's."""
+        self._fence.answer()
 
     def _note_published(self) -> None:
         while not self._published.empty():

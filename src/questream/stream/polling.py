@@ -9,6 +9,7 @@ from concurrent.futures import Future, wait
 from typing import ParamSpec, TypeVar
 
 from questream.broker.port import Consumer, Partition
+from questream.stream.fence import Fence
 from questream.stream.retry import Retry
 
 P = ParamSpec("P")
@@ -23,11 +24,13 @@ class PollingRetry:
 
     A namespace that is new to this worker is looked for in the cluster topic, which may have millions of states, or end
     before an open transaction. A worker that does not poll for so long is taken for dead. All partitions are paused in
-    such a poll, in which the group may rebalance. `end_seconds` is how long a call may take to end with its session.
+    such a poll, in which the group may rebalance, and `fence` answers others. `end_seconds` is how long a call may take
+    to end with its session.
     """
 
-    def __init__(self, consumer: Consumer, retry: Retry, end_seconds: float) -> None:
+    def __init__(self, consumer: Consumer, retry: Retry, fence: Fence, end_seconds: float) -> None:
         self._consumer = consumer
+        self._fence = fence
         self._retry = retry
         self._end_seconds = end_seconds
         # When the group was polled last (time.monotonic); read by any thread.
@@ -58,6 +61,7 @@ class PollingRetry:
         pause_only(self._consumer, self._consumer.assignment())
         # Records of a partition that was assigned just now are read again: it begins at the group's offset.
         self._consumer.poll(0.0)
+        self._fence.answer()
         self.polled_at = time.monotonic()
 
 

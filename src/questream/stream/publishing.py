@@ -29,6 +29,7 @@ from questream.records.fingerprint import LastRecord
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch
 from questream.stream.decider import DecidedBatch, Published
+from questream.stream.fence import Fence
 from questream.stream.level_relay import LevelRelay
 from questream.stream.operations import OperationRelay
 from questream.stream.outbox import RELAYED_AT_ONCE, Headers, OutboxRelay, RelayBatch
@@ -55,7 +56,8 @@ class Publishing:
 
     `current_assignment` and `on_superseded` are those of the `Decider`; `on_published` gets the offsets that are
     committed. `own_namespace` is the one that the store must not refuse. `pace` learns what a quota of the broker held
-    back, and limits what is published at once. Without `operations` those wait in the store.
+    back, and limits what is published at once. Without `operations` those wait in the store. Without `fence`
+    the broker refuses what the publisher publishes for partitions of another worker.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Publishing:
         state_headers: Headers = lambda namespace, store_epoch: (),  # noqa: ARG005 - the names say which is which
         pace: Pace | None = None,
         operations: OperationRelay | None = None,
+        fence: Fence | None = None,
     ) -> None:
+        self._fence = fence
         self._operations = operations
         self._publisher = publisher
         self._topics = topics
@@ -222,6 +226,11 @@ class Publishing:
         passed_over = [item for item in batch.items if _is_passed_over(item)]
         items = [item for item in batch.items if not _is_passed_over(item)]
         states = [record for relay_batch in relay_batches for record in relay_batch.records]
+        if self._fence is not None and any(map(_is_refused_by_store, batch.items)):
+            # No ledger has refusals: the next owner of the partitions may have decided these records.
+            sources = [item.record.source for item in reversed(batch.items)]
+            first = {Partition(source.topic, source.partition): source.offset for source in sources}
+            self._fence.require(first, batch.membership)
         while True:
             fitting = [self._fitting(item) for item in items]
             items = [item for item, _ in fitting]
@@ -355,6 +364,11 @@ class Publishing:
             metrics.assignments.labels(outcome).inc(count)
         metrics.replayed.inc(replayed)
         metrics.published.inc(published)
+
+
+def _is_refused_by_store(item: Answered) -> bool:
+    """True if a record was refused for the state of the store at that moment, and not for what it is."""
+    return isinstance(item, Refused) and item.error.stage in ("recall", "decide")
 
 
 def _is_passed_over(item: Answered) -> bool:

@@ -28,6 +28,7 @@ from questream.stream.question import Ready
 logger = logging.getLogger(__name__)
 
 _TAKE_SECONDS = 0.2
+_ANSWER_SECONDS = 0.05
 
 T = TypeVar("T")
 
@@ -83,10 +84,11 @@ class Session:
         """Finish the batches in hand, fetch no more; returns whether that was done in time."""
         self._backlog.close()
         deadline = time.monotonic() + timeout_seconds
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        finished = not any(thread.is_alive() for thread in self._threads)
+        while (alive := [thread for thread in self._threads if thread.is_alive()]) and time.monotonic() < deadline:
+            # The last batch may wait for that.
+            self._intake.answer_others()
+            alive[0].join(_ANSWER_SECONDS)
+        finished = not alive
         if finished and not self._failed.is_set():
             try:
                 self._intake.commit_acknowledged()

@@ -49,6 +49,7 @@ from questream.stream.backlog import Backlog
 from questream.stream.condition import WorkerCondition
 from questream.stream.decider import Decider, Published
 from questream.stream.decoding import Decoding
+from questream.stream.fence import Fence
 from questream.stream.health import HealthServer
 from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
@@ -236,9 +237,10 @@ class Worker:
         consumer = make_consumer(settings, self._worker_id)
         self.metrics.sessions.inc()
         check = RecordCheck(lambda: open_reader(settings, isolation="read_uncommitted"))
-        intake = self._new_intake(consumer, check, backlog, retry)
+        fence = Fence(consumer, deadline_seconds)
+        intake = self._new_intake(consumer, check, backlog, retry, fence)
         publisher = self._publisher(intake)
-        session = self._new_session(intake, publisher, backlog, retry, ending)
+        session = self._new_session(intake, fence, publisher, backlog, retry, ending)
         self.condition.begin(intake, session)
         try:
             publisher.start()
@@ -258,10 +260,12 @@ class Worker:
                 )
         session.raise_failure()
 
-    def _new_intake(self, consumer: Consumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
+    def _new_intake(
+        self, consumer: Consumer, check: RecordCheck, backlog: Backlog, retry: Retry, fence: Fence
+    ) -> Intake:
         settings, own = self._settings, self._settings.clusters.namespace
         deadline = settings.kafka.call_deadline_seconds
-        polling = PollingRetry(consumer, retry, deadline)
+        polling = PollingRetry(consumer, retry, fence, deadline)
         recall = Recall(self._namespaces, self._encoders, own, consumer, deadline, check, self.metrics, polling)
         return Intake(
             consumer,
@@ -273,11 +277,18 @@ class Worker:
             backlog,
             self.metrics,
             polling,
+            fence,
             stall_seconds=deadline,
         )
 
     def _new_session(
-        self, intake: Intake, publisher: Publisher, backlog: Backlog, retry: Retry, ending: threading.Event
+        self,
+        intake: Intake,
+        fence: Fence,
+        publisher: Publisher,
+        backlog: Backlog,
+        retry: Retry,
+        ending: threading.Event,
     ) -> Session:
         settings, own = self._settings, self._settings.clusters.namespace
 
@@ -309,6 +320,7 @@ class Worker:
             state_headers=self._home_headers.of,
             pace=self._pace,
             operations=operations,
+            fence=fence if settings.delivery == "at-least-once" else None,
         )
         retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
         log_budget = LogBudget(self._store, settings.clusters.log_bytes, self.metrics)
