@@ -257,7 +257,9 @@ def test_a_cluster_that_is_not_there_is_told(filled: str) -> None:
     for command in (["show", "c99"], ["label", "c99", "--label", "x"], ["merge", "c1", "c99"]):
         outcome = questream("clusters", *command, f"--redis.url={filled}")
         assert outcome.code == ExitCode.FAILED
-        assert outcome.err == "questream: there is no cluster c99 in namespace 'default'\n"
+        assert outcome.err == (
+            "questream: there is no cluster c99 in namespace 'default'; the list of clusters has those that are there\n"
+        )
 
 
 def test_clusters_are_exported_as_json_lines_or_csv(filled: str, tmp_path: Path) -> None:

@@ -242,7 +242,11 @@ class Analysis:
         """The rules that a namespace clusters by, from the store and these settings. Needs no model."""
         whole = self._store.namespace_state(namespace)
         if whole is None:
-            raise Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}")
+            raise Refused(
+                HTTPStatus.NOT_FOUND,
+                f"there is no namespace {namespace}",
+                "it was deleted a moment ago; begin at the list",
+            )
         return rules_in_use(whole, self._settings, {})
 
     def effect(self, namespace: str, states: Collection[ClusterState], values: Values) -> Effect:

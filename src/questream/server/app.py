@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from questream.errors import QuestreamError
 from questream.server import api, pages
+from questream.server.bodiless import Bodiless
 from questream.server.problems import Refused, loading, mistake, respond
 from questream.server.protection import Protection
 from questream.server.services import Services
@@ -62,6 +63,7 @@ def build_app(services: Services, running: Callable[[], AbstractContextManager[N
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
     app.add_middleware(Protection, local_only=not services.access.needs_login)
+    app.add_middleware(Bodiless)
     return app
 
 
@@ -86,20 +88,39 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     # The body is not quoted: it may be a question's text.
     places = sorted({".".join(map(str, one["loc"])) + ": " + _validation_message(one) for one in error.errors()})
-    return _answer(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(places)[:1000]))
+    remedy = "/openapi.json describes what each address takes"
+    return _answer(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(places)[:1000], remedy))
 
 
 def _validation_message(one: dict[str, Any]) -> str:
     """The message of pydantic on a value, without the value."""
-    if one["type"] == "union_tag_invalid":
-        return f"{one['ctx']['discriminator']} is none of {one['ctx']['expected_tags']}"
-    return str(one["msg"]).partition(",")[0]
+    match one["type"]:
+        case "union_tag_invalid":
+            return f"{one['ctx']['discriminator']} is none of {one['ctx']['expected_tags']}"
+        case "enum" | "literal_error":
+            return f"is none of {one['ctx']['expected']}"
+        case "string_pattern_mismatch":
+            return f"does not match {one['ctx']['pattern']}"
+        case "value_error":
+            return str(one["ctx"]["error"])
+        case _:
+            return str(one["msg"]).partition(",")[0]
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
-    status = HTTPStatus(error.status_code)
-    return _answer(request, Refused(status, status.description or status.phrase, None, dict(error.headers or {})))
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
+    is_api = request.url.path.startswith("/api/")
+    remedy: str | None
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            detail = "there is nothing at this address"
+            remedy = "/openapi.json has all addresses" if is_api else "begin at the list of clusters"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            detail, remedy = f"this address does not take {request.method}", f"it takes {headers.get('Allow', 'GET')}"
+        case _:
+            detail, remedy = status.description or status.phrase, None
+    return _answer(request, Refused(status, detail, remedy, headers))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

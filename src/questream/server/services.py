@@ -37,6 +37,9 @@ from questream.store.protocol import Store
 from questream.tools.doctor import Finding
 
 _NAMESPACE = re.compile(NAMESPACE_PATTERN)
+_LEVEL_ID = re.compile("[it][1-9][0-9]{0,18}")
+_MOST_NAMESPACES_NAMED = 10
+_SEE_CLUSTERS = "the list of clusters has their ids"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +166,16 @@ NamespaceName = Annotated[str, Path(pattern=NAMESPACE_PATTERN, description="A na
 def scope_of(services: Serving, login: LoggedIn, namespace: NamespaceName) -> Scope:
     """The namespace of a request. Raises Refused where it is not there, and as well where it may not be seen."""
     if not login.may(Role.VIEWER, namespace) or services.store.namespace_state(namespace) is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}")
+        raise no_namespace(services, login, namespace)
     return Scope(services, login, namespace)
+
+
+def no_namespace(services: Services, login: Login, namespace: str) -> Refused:
+    """The refusal of a namespace that is not there, or that a login may not see, with some that it may see."""
+    names = visible_namespaces(services, login)
+    shown = ", ".join(names[:_MOST_NAMESPACES_NAMED]) or "none yet"
+    more = f" and {len(names) - _MOST_NAMESPACES_NAMED:,} more" if len(names) > _MOST_NAMESPACES_NAMED else ""
+    return Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}", f"there are: {shown}{more}")
 
 
 def require_everywhere(login: Login, role: Role) -> None:
@@ -200,7 +211,8 @@ def read_cluster_id(text: str) -> int:
     try:
         number = parse_cluster_id(text)
     except ValueError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        remedy = f"intents and topics are at levels/{text}" if _LEVEL_ID.fullmatch(text) else _SEE_CLUSTERS
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), remedy) from None
     if len(text) > len(format_cluster_id(2**62)):
-        raise Refused(HTTPStatus.NOT_FOUND, "there is no such cluster")
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such cluster", _SEE_CLUSTERS)
     return number

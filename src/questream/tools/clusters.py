@@ -19,7 +19,10 @@ class NoSuchCluster(QuestreamError):
     """A namespace has no cluster of that id, or no longer."""
 
     def __init__(self, cluster_id: int, namespace: str) -> None:
-        super().__init__(f"there is no cluster {format_cluster_id(cluster_id)} in namespace {namespace!r}")
+        super().__init__(
+            f"there is no cluster {format_cluster_id(cluster_id)} in namespace {namespace!r}",
+            "the list of clusters has those that are there",
+        )
 
 
 def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:

@@ -237,7 +237,10 @@ class Communities:
             if number is not None and number in self._columns[level]:
                 return self._made(level, number)
             at = self._stored.ended.get(at)
-        raise NoSuchCommunity(f"there is no {LEVEL_NAMES[node.level - 1]} {node}", "see: questream clusters list")
+        raise NoSuchCommunity(
+            f"there is no {LEVEL_NAMES[node.level - 1]} {node}",
+            "the list of intents and topics has those that are there",
+        )
 
     def _numbers(self, level: int) -> Numbers:
         """Of each cluster the number of its community; one that is in none has a number of its own."""

@@ -79,9 +79,11 @@ def community_of(communities: Communities | None, community_id: str) -> Found:
     try:
         node = parse_node(community_id)
     except ValueError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        remedy = "the list of intents and topics has their ids"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), remedy) from None
     if communities is None or not node.level:
-        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
+        remedy = "no worker has found intents and topics yet" if node.level else f"clusters are at clusters/{node}"
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}", remedy)
     return communities.get(node)
 
 

@@ -34,7 +34,7 @@ def enter(request: Request, services: Serving, login: LoggedIn) -> Response:
 def show_login(request: Request, services: Serving, next: Annotated[str, Query(max_length=500)] = "/") -> Response:
     """The form for a token."""
     if not services.access.has_tokens:
-        raise Refused(HTTPStatus.NOT_FOUND, "there are no tokens to log in with")
+        raise Refused(HTTPStatus.NOT_FOUND, "there are no tokens to log in with", "the pages need none of them")
     return render(request, "login.html", None, None, next=next, failed=False)
 
 
