@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -13,9 +16,11 @@ import pytest
 from kafka.cluster import ClusterMetadata
 from kafka.errors import LeaderNotAvailableError
 
+from questream.errors import QuestreamError
 from questream.lab.bench.peers.centroids import Centroids
 from questream.lab.bench.peers.consumer import subscribed
 from questream.lab.bench.peers.job import Job
+from questream.lab.bench.peers.measure import PeerProcess
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
 
@@ -89,3 +94,11 @@ def test_centroids_grow_beyond_their_first_room() -> None:
 def test_a_vector_is_near_itself_at_any_threshold(threshold: float) -> None:
     vectors = np.eye(2, dtype=np.float32)[[0, 0]]
     assert Centroids(threshold).assign(vectors) == ["c1", "c1"]
+
+
+def test_ctrl_c_leaves_the_program_of_a_peer_to_the_benchmark() -> None:
+    process = PeerProcess([sys.executable, "-c", "import sys; sys.stdin.read()"], Job("", "", "", "", "", 0.8, 8, 6.0))
+    os.kill(process.pid, signal.SIGINT)
+    process.close()
+    with pytest.raises(QuestreamError, match="code 0"):
+        process.check()

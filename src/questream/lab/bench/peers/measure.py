@@ -20,6 +20,7 @@ from questream.broker.reading import read_to_end, start_at
 from questream.deciding.config import rules_of
 from questream.encoder import load_encoder
 from questream.errors import QuestreamError
+from questream.interrupts import kept_from_children
 from questream.lab.bench.machine import cpu_seconds, load_average
 from questream.lab.bench.peers.job import Job
 from questream.lab.bench.questions import ModelSource
@@ -83,7 +84,8 @@ class PeerProcess:
         self._start()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=_ENVIRONMENT)  # noqa: S603 - a module of ours
+        with kept_from_children():
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=_ENVIRONMENT)  # noqa: S603 - a module of ours
         self._tie = cast(IO[bytes], self._process.stdin)
         self._tie.write(self._job.to_bytes())
         self._tie.flush()
