@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from questream.errors import AnotherStore
 from questream.recovery.home import HOME_HEADER, Home, HomeHeaders, Homes
 from questream.store.redis.store import RedisStore
-from tests.contract.on_redis import client, namespace, store
+from tests.contract.on_redis import KEYS, client, namespace, store
+from tests.contract.test_round_trips import round_trips
 
 __all__ = ["client", "namespace", "store"]
 
@@ -97,3 +100,14 @@ def test_a_namespace_that_an_earlier_release_recovered_in_another_store_gets_no_
     with pytest.raises(AnotherStore):
         headers_of(store, Home(3, "other", THERE)).of(namespace, "epoch 1")
     assert store.home(namespace) is None
+
+
+def test_homes_of_many_namespaces_take_one_round_trip(store: RedisStore, client: Any, namespace: str) -> None:
+    names = [f"{namespace}-{name}" for name in ("mine", "none", "damaged")]
+    store.replace_home(names[0], str(MINE).encode())
+    client.set(KEYS.of(names[2], "meta"), "of another type")
+    with round_trips() as sent:
+        homes = store.homes([namespace, *names])
+    assert len(sent) == 1
+    assert homes == {namespace: None, names[0]: str(MINE).encode(), names[1]: None}
+    assert Homes(store, HERE).lacking([namespace, *names]) == {namespace, names[1]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,9 @@ class HomeStore(Protocol):
     def home(self, namespace: str) -> bytes | None:
         """The home that the namespace has in this store."""
 
+    def homes(self, namespaces: Sequence[str]) -> Mapping[str, bytes | None]:
+        """As `home`, of many; without those that this login may not read, and those that are damaged."""
+
     def take_home(self, namespace: str, home: bytes) -> None:
         """Give the namespace this home, unless it has one."""
 
@@ -79,9 +82,9 @@ class Homes:
             " questream restore --adopt",
         )
 
-    def is_missing(self, namespace: str) -> bool:
-        """True where the namespace has no home in this store."""
-        return self._store.home(namespace) is None
+    def lacking(self, namespaces: Sequence[str]) -> set[str]:
+        """Those of the namespaces that have no home in this store."""
+        return {namespace for namespace, home in self._store.homes(namespaces).items() if home is None}
 
     def take(self, namespace: str, published: Home | None) -> None:
         """Give the namespace a home in this store, if it has none."""

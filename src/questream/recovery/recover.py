@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -28,7 +28,6 @@ from questream.domain import NamespaceState, name_some, retired_cluster
 from questream.errors import (
     AnotherStore,
     ClusterTopicDamaged,
-    LostMemory,
     NamespaceDamaged,
     NamespaceHeld,
     NamespaceRefused,
@@ -299,16 +298,12 @@ class StoreRecovery:
                         raise
                     self._set_aside(name, error)
 
-    def _give_homes(self, known: Collection[str]) -> None:
+    def _give_homes(self, known: Sequence[str]) -> None:
         """Give those their homes that a release without homes has begun or recovered: it takes a look at the topic."""
         if self._homes is None:
             return
-        lacking = set()
-        for name in known:
-            # One that this login may not read is other workers'; one that is damaged gets its home as it is recovered.
-            with suppress(NamespaceRefused, LostMemory):
-                if self._homes.is_missing(name):
-                    lacking.add(name)
+        # One that this login may not read is other workers'; one that is damaged gets its home as it is recovered.
+        lacking = self._homes.lacking(known)
         published = self._topic.homes() if lacking else {}
         for name in lacking & published.keys():
             self._homes.require(name, published[name])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from questream.domain import NamespaceRules, NamespaceState
-from questream.errors import IdentityMismatch, NamespaceRefused
+from questream.errors import IdentityMismatch, LostMemory, NamespaceRefused
 from questream.store.protocol import LAYOUT, NO_TOPICS, Identity, NamespaceSizes, StreamTopics
-from questream.store.redis.calls import RedisCalls, on_namespace
+from questream.store.redis.calls import RedisCalls, answered, chunked, on_namespace
 from questream.store.redis.codec import is_utf8, parse_namespace, parse_noted_settings, parse_partition, reading
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
@@ -134,6 +135,19 @@ class RedisNamespaces(RedisCalls):
         """The home (recovery/home.py) that the namespace has in this Redis."""
         found: bytes | None = self._client.hget(self._keys.of(namespace, "meta"), "home")
         return found
+
+    @translated()
+    def homes(self, namespaces: Sequence[str]) -> dict[str, bytes | None]:
+        """As `home`, of many; without those that this login may not read, and those that are damaged."""
+        homes: dict[str, bytes | None] = {}
+        for chunk in chunked(namespaces):
+            pipeline = self._client.pipeline(transaction=False)
+            for namespace in chunk:
+                pipeline.hget(self._keys.of(namespace, "meta"), "home")
+            for namespace, reply in zip(chunk, pipeline.execute(raise_on_error=False), strict=True):
+                with suppress(NamespaceRefused, LostMemory), translated():
+                    homes[namespace] = answered(reply)
+        return homes
 
     @translated()
     def take_home(self, namespace: str, home: bytes) -> None:
