@@ -23,7 +23,7 @@ from tests.kit.child import own_environment
 from tests.kit.command import questream
 from tests.kit.running import STOP_SECONDS, RunningWorker
 from tests.kit.servers import KafkaServer, RedisServer, Topics
-from tests.kit.stream import Stream, question, running_worker
+from tests.kit.stream import Stream, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
 
 ASSIGNED = re.compile(r"partitions assigned")
@@ -88,12 +88,13 @@ def test_a_second_signal_ends_the_worker_at_once(
     flags = flags_of(kafka, topics(), redis.url, minilm)
     worker = start(*flags, "--shutdown_seconds=600", "--redis.timeout_seconds=30")
     worker.wait_for(ASSIGNED)
-    # A batch is in hand that cannot be finished: the store hangs.
-    redis.pause()
     path = tmp_path / "questions.txt"
     path.write_text("Where is my card?\n")
     assert questream("produce", str(path), *flags).code == 0
-    time.sleep(2)
+    assert questream("tail", "--from-beginning", "--max", "1", *flags).code == 0
+    redis.pause()
+    assert questream("produce", str(path), *flags).code == 0
+    wait_until(lambda: worker.consumed == 2, "a batch is in hand that cannot be finished: the store hangs")
     worker.signal(signal.SIGINT)
     time.sleep(1)
     assert worker.process.poll() is None

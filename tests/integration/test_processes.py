@@ -120,10 +120,14 @@ def test_a_second_signal_ends_all_at_once(
     )
     running = start(stream)
     running.wait_for(ASSIGNED)
-    # A batch is in hand that cannot be finished: the store hangs.
+    wait_until(lambda: sorted(members(stream).values()) == [1, 1], "each worker has its share")
+    with stream.decisions() as decisions:
+        stream.send([question(at, "Where is my card?", partition=at) for at in range(2)])
+        decisions.until(2)
+    read = running.consumed
     redis.pause()
-    stream.send([question("card", "Where is my card?"), question("money", "Where is my money?")])
-    time.sleep(2)
+    stream.send([question(at, "Where is my money?", partition=at - 2) for at in range(2, 4)])
+    wait_until(lambda: running.consumed == read + 2, "batches are in hand that cannot be finished: the store hangs")
     running.signal(signal.SIGINT)
     time.sleep(1)
     assert running.process.poll() is None

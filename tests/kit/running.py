@@ -9,9 +9,11 @@ import threading
 import time
 
 from tests.kit.child import own_environment
+from tests.kit.stream import metric_values
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
+_METRICS_PORT = re.compile(r'worker started.*"metrics_port": (\d+)')
 
 
 class RunningWorker:
@@ -33,6 +35,12 @@ class RunningWorker:
     def said(self) -> str:
         """All of stderr so far."""
         return "".join(self._lines)
+
+    @property
+    def consumed(self) -> float:
+        """How many records its workers have read."""
+        ports = map(int, _METRICS_PORT.findall(self.said))
+        return sum(metric_values(port)["questream_consumed_total"] for port in ports)
 
     def wait_for(self, pattern: re.Pattern[str]) -> re.Match[str]:
         """Return once stderr holds the pattern; fails if it ends or takes too long."""
