@@ -16,7 +16,7 @@ from questream.lab.calibration.pairs import PairStream, pair_stream, propose_fro
 from questream.lab.calibration.preview import preview
 from questream.lab.calibration.proposal import Proposal
 from questream.lab.calibration.sweep import Floats, Sweep, grid_of, nearest_level, sweep, weighted_f
-from questream.lab.calibration.unlabelled import consists_of_duplicates, propose_intents, propose_unlabelled
+from questream.lab.calibration.unlabelled import propose_intents, propose_unlabelled
 from questream.lab.evaluation.agreement import Labels, agreement, shared_counts
 from questream.library import QuestionClusterer
 from questream.records.files import LabelledPair
@@ -285,14 +285,14 @@ def duplicates(seed: int = 1) -> Matrix:
     return unit_rows(points.astype(np.float32))
 
 
-def test_a_stream_of_duplicates_is_told_from_one_of_intents() -> None:
-    of_duplicates = sweep(duplicates(), RULES, grid_of(RULES))
-    assert consists_of_duplicates(of_duplicates)
-    proposal = propose_unlabelled(of_duplicates, duplicates(), RULES)
-    assert (proposal.value, proposal.is_known) == (0.725, True)
-    assert proposal.remarks
-    _, vectors = groups_and_vectors(1.2)
-    assert not consists_of_duplicates(sweep(vectors, RULES, grid_of(RULES)))
+def test_no_sample_alone_shows_its_level_however_clearly_it_is_of_duplicates_or_of_few_subjects_seldom_asked() -> None:
+    _, few = groups_and_vectors(3.0)
+    for vectors in (duplicates(), few[:100], groups_and_vectors(0.7)[1], groups_and_vectors(1.2)[1]):
+        guess = propose_unlabelled(sweep(vectors, RULES, grid_of(RULES)), vectors, RULES)
+        assert not guess.is_known
+        assert (guess.low, guess.high) == (None, None)
+        assert any("--ask 40" in remark for remark in guess.remarks)
+        assert not propose_threshold(vectors).is_known
 
 
 def test_a_sample_that_both_levels_fit_gives_a_guess_and_a_level_makes_it_a_proposal() -> None:

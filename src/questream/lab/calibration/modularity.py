@@ -25,15 +25,13 @@ class NeighbourGraph:
     neighbours: NDArray[np.int64]
     weights: Floats
 
-    def modularity(self, clusters: Labels, resolution: float = RESOLUTION, times: Floats | None = None) -> float:
+    def modularity(self, clusters: Labels, resolution: float = RESOLUTION) -> float:
         """The share of ties within clusters, less `resolution` times what would fall there by chance.
 
-        Newman & Girvan (2004), with the resolution of Reichardt & Bornholdt (2006). `times` (n,) says how often a
-        bootstrap drew each question. 0 where nothing is tied.
+        Newman & Girvan (2004), with the resolution of Reichardt & Bornholdt (2006). 0 where nothing
+        is tied.
         """
         weight = self.weights.ravel()
-        if times is not None:
-            weight = weight * np.repeat(times, self.neighbours.shape[1]) * times[self.neighbours.ravel()]
         total = float(weight.sum())
         if total == 0.0:
             return 0.0

@@ -1,4 +1,4 @@
-"""A threshold for a stream that nobody has labelled, from a sample of its questions alone."""
+"""A guess for a stream that nobody has labelled, from a sample of its questions alone, which never shows its level."""
 
 from __future__ import annotations
 
@@ -10,28 +10,19 @@ from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.lab.calibration.level_sweep import dial_of
 from questream.lab.calibration.modularity import RESOLUTION, neighbour_graph
-from questream.lab.calibration.proposal import Proposal, edge_remarks, interval_of, middle_of_best, settings_of
+from questream.lab.calibration.proposal import Proposal, edge_remarks, middle_of_best, settings_of
 from questream.lab.calibration.sweep import FEWEST_QUESTIONS, Sweep, has_levels, require_enough, sweep
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 
 DEFAULT_THRESHOLDS = tuple(round(0.425 + 0.025 * step, 3) for step in range(12))
 
-_BOOTSTRAP_ROUNDS = 100
-
-# In a stream of duplicates a question has one near at hand or none at all, so that few part between these thresholds:
-# 9 % of the questions of QQP, and 11 % or more in any part of a stream of intents, where hardly any is alone.
-_VALLEY = (0.55, 0.75)
-_MOST_IN_VALLEY = 0.15
-_FEWEST_ALONE = 0.15
 # Below, intents are no more clearly separated than issues of which hardly two are one.
 _CLEAR_MODULARITY = 0.65
 _UNKNOWN = (
     "a sample does not show whether questions of one intent belong together or only those that ask the same:"
     " use --ask 40, or give --granularity"
 )
-_UNCLEAR = (
-    "the sample falls into no clear groups and may hold hardly any duplicates: use --ask 40, or give --granularity"
-)
+_UNCLEAR = "the sample falls into no clear groups and may hold hardly any duplicates"
 _WIDTH_OF_INTENTS = (
     "a sample does not show how wide your team wants an intent, and one of duplicates has none: use --ask 40"
 )
@@ -43,8 +34,8 @@ def propose_threshold(vectors: Matrix) -> Proposal:
 
     Clusters the sample of unit vectors (n, d) online at each threshold, as a worker does, and takes the one whose
     clusters have the highest modularity in the graph that ties each question to its three nearest. 1,000 to 2,000
-    questions do. It finds the groups that the stream falls into, not how fine a user wants them: for duplicates take
-    the granularity. Of the clusters of the granularity `question`, levels make intents without a threshold.
+    questions do. It is a guess: the groups that the stream falls into, not how fine a user wants them; for duplicates
+    take the granularity. Of the clusters of the granularity `question`, levels make intents without a threshold.
 
     Raises ValueError for fewer than 100 vectors.
     """
@@ -59,22 +50,19 @@ def propose_unlabelled(
 ) -> Proposal:
     """A threshold from the sample alone, which was clustered under `rules` at all thresholds of the grid.
 
-    With a `granularity` its own threshold, since a sample does not show how fine duplicates are wanted; without one
-    `question` where the sample is clearly one of duplicates, else as a guess that is not known what `propose_intents`
-    finds: questions about one subject look like intents, whichever are wanted together.
+    With a `granularity` its own threshold, since a sample does not show how fine duplicates are wanted; without one the
+    guess of `propose_intents`: questions about one subject look like intents, whichever are wanted together, and in a
+    small sample of a wide stream hardly two are near, as in one of duplicates.
     Raises QuestreamError for fewer than 100 questions.
     """
     require_enough(swept.questions)
     if granularity is not None:
         remark = f"a sample does not show how fine a {granularity} is: this is its own threshold; answers show more"
         return _propose_named(swept, vectors, granularity, remark)
-    if has_levels(rules) and consists_of_duplicates(swept):
-        remark = "questions of this sample have a near one or none at all, as where the same is asked in other words"
-        return _propose_named(swept, vectors, "question", remark)
     if has_levels(rules):
         swept = swept.between(DEFAULT_THRESHOLDS[0], DEFAULT_THRESHOLDS[-1])
-    intents = propose_intents(swept, vectors, rules, false_join_cost)
-    return replace(intents, low=None, high=None, remarks=(_UNKNOWN,), is_known=False)
+    found = propose_intents(swept, vectors, rules, false_join_cost)
+    return replace(found, remarks=(*found.remarks, _UNKNOWN))
 
 
 def propose_resolution(swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0) -> Proposal:
@@ -83,34 +71,19 @@ def propose_resolution(swept: Sweep, vectors: Matrix, rules: Rules, false_join_c
     It is not known: a sample does not show which of its questions and groups people would put together.
     """
     found = propose_intents(swept, vectors, rules, false_join_cost)
-    remarks = (*found.remarks, _WIDTH_OF_INTENTS) if swept.dial == dial_of("intent") else (_WIDTH_OF_TOPICS,)
-    return replace(found, low=None, high=None, remarks=remarks, is_known=False)
+    edge = edge_remarks(swept, swept.at(found.value))
+    remarks = (*edge, *found.remarks, _WIDTH_OF_INTENTS) if swept.dial == dial_of("intent") else (_WIDTH_OF_TOPICS,)
+    return replace(found, remarks=remarks)
 
 
 def propose_intents(swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0) -> Proposal:
-    """The value of the highest modularity, whose resolution grows with what a false join costs.
-
-    The interval is from a bootstrap that draws questions.
-    """
+    """A guess: the value of the highest modularity, whose resolution grows with what a false join costs."""
     graph, resolution = neighbour_graph(vectors, rules.similarity), RESOLUTION * false_join_cost
     scores = np.array([graph.modularity(clusters, resolution) for clusters in swept.after])
     best = middle_of_best(scores)
-    even = np.full(len(vectors), 1 / len(vectors))
-    draws = np.random.default_rng(0).multinomial(len(vectors), even, _BOOTSTRAP_ROUNDS).astype(np.float64)
-    rounds = [
-        middle_of_best(np.array([graph.modularity(row, resolution, draw) for row in swept.after])) for draw in draws
-    ]
-    low, high = interval_of(swept.values, rounds)
-    remarks = edge_remarks(swept, best)
-    if scores[best] < _CLEAR_MODULARITY and false_join_cost == 1.0:
-        remarks += (_UNCLEAR,)
-    return Proposal(swept.values[best], low, high, "modularity", settings_of(swept, best, scores), remarks)
-
-
-def consists_of_duplicates(swept: Sweep) -> bool:
-    """True if the sample is clearly one of duplicates in other words, as QQP is: many alone, few nearly so."""
-    alone = [float(np.mean(np.bincount(swept.after[swept.at(t)])[swept.after[swept.at(t)]] == 1)) for t in _VALLEY]
-    return alone[0] >= _FEWEST_ALONE and alone[1] - alone[0] <= _MOST_IN_VALLEY
+    is_unclear = scores[best] < _CLEAR_MODULARITY and false_join_cost == 1.0
+    settings, remarks = settings_of(swept, best, scores), (_UNCLEAR,) if is_unclear else ()
+    return Proposal(swept.values[best], None, None, "modularity", settings, remarks, is_known=False)
 
 
 def _propose_named(swept: Sweep, vectors: Matrix, granularity: Granularity, remark: str) -> Proposal:
