@@ -132,7 +132,7 @@ def test_intents_and_topics_are_listed_and_shown_with_their_clusters(redis_url: 
     assert [leaf["cluster_id"] for leaf in leaves] == shown["clusters"]
     assert sum(leaf["size"] for leaf in leaves) == shown["size"] == CLUSTERS_OF_EACH + 2
     lines = questream("clusters", "list", "--level", "topic", f"--redis.url={redis_url}").out.splitlines()
-    assert lines[0].split() == ["topic", "intents", "clusters", "size", "name", "route", "question"]
+    assert lines[0].split() == ["topic", "intents", "clusters", "size", "name", "label", "route", "question"]
     table = questream("clusters", "show", rows[0]["id"], f"--redis.url={redis_url}").out
     assert all(leaf["cluster_id"] in table for leaf in leaves)
     first, intent = leaves[0]["cluster_id"], rows[0]["id"]
@@ -152,10 +152,31 @@ def test_intents_and_topics_are_listed_and_shown_with_their_clusters(redis_url: 
         ["intent", intent, "cards"],
         ["label", "inherited", "cards"],
     ]
+    brief = questream("clusters", "show", intent, "--limit", "2", f"--redis.url={redis_url}")
+    assert [leaf["cluster_id"] in brief.out for leaf in leaves[1:]] == [True, False, False, False]
+    assert brief.err == "3 more clusters; --limit shows more\n"
+    as_cluster = questream("clusters", "resolve", intent, f"--redis.url={redis_url}")
+    assert (as_cluster.code, f"{intent} is an intent" in as_cluster.err) == (ExitCode.USAGE, True)
     nowhere = questream("clusters", "show", "i999", f"--redis.url={redis_url}")
     assert (nowhere.code, "there is no intent i999" in nowhere.err) == (ExitCode.FAILED, True)
     for refused in (("show", "i0"), ("list", "--level", "intent", "--search", "card")):
         assert questream("clusters", *refused, f"--redis.url={redis_url}").code == ExitCode.USAGE
+
+
+def test_an_operation_that_changes_many_clusters_alike_is_a_few_lines(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill_subjects(store)
+    find_levels(store)
+    paths = [store.levels("default").levels.path(number) for number in (1, 2)]
+    one, other = (str(path[1]) for path in paths)
+    merged = questream("clusters", "merge", one, other, f"--redis.url={redis_url}")
+    assert merged.code == 0, merged.err
+    lines = merged.out.splitlines()
+    assert len(lines) <= 4, merged.out
+    assert f"and {2 * CLUSTERS_OF_EACH - 4} more: label -, route - -> label -, route -, kept in " in lines[0]
+    assert lines[1].endswith(f"and {CLUSTERS_OF_EACH - 4} more: in {other} -> in {one}")
+    shown = questream("clusters", "history", f"--redis.url={redis_url}").out.splitlines()
+    assert {one, other} == set(shown[1].split()[4:6])
 
 
 def test_an_intent_that_is_no_more_leads_to_where_its_questions_are(redis_url: str) -> None:

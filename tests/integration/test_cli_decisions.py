@@ -40,15 +40,19 @@ def test_separated_clusters_do_not_merge_until_that_is_undone(filled: str) -> No
 
 
 @pytest.mark.parametrize(
-    "command",
-    [["clusters", "pin", "c1"], ["clusters", "separate", "c1", "c2"], ["clusters", "label", "c1", "--label", "x"]],
+    ("command", "changed"),
+    [
+        (["clusters", "pin", "c1"], "c1"),
+        (["clusters", "separate", "c1", "c2"], "c1, c2"),
+        (["clusters", "label", "c1", "--label", "x"], "c1"),
+    ],
     ids=["pin", "separate", "label"],
 )
-def test_a_dry_run_shows_what_would_change_and_changes_nothing(filled: str, command: list[str]) -> None:
+def test_a_dry_run_shows_what_would_change_and_changes_nothing(filled: str, command: list[str], changed: str) -> None:
     at = f"--redis.url={filled}"
     shown = questream(*command, "--dry-run", at)
     assert shown.code == 0
-    assert shown.out.startswith("would change: c1: label -, route - -> ")
+    assert shown.out.startswith(f"would change: {changed}: label -, route - -> ")
     assert questream("clusters", "history", "--json", at).json_lines == []
 
 

@@ -98,7 +98,7 @@ def _print_document(document: dict[str, Any]) -> None:
         if value:
             print_line(f"{key:<8} {printable(value)}")
     print_table(
-        ["cluster", "similarity#", "size#", "intent", "label", "question"],
+        ["cluster", "similarity#", "size#", "intent", "label?", "question…"],
         (
             [
                 printable(row["cluster_id"]),

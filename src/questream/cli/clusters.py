@@ -66,7 +66,7 @@ def list_(
     page: Annotated[int, typer.Option(min=1, help="Which page of so many: 2 shows those after the first.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """List clusters, the largest first, or by --sort; with --level intents or topics.
+    """List clusters, the largest first, or by --sort; with --level intent or topic these.
 
     Example: questream clusters list --sort unlabelled --since 7d --limit 50
     """
@@ -89,7 +89,7 @@ def list_(
     print_rows(
         rows,
         as_json,
-        ["cluster", "size#", "status", "name", "label", "route", "last seen", "question"],
+        ["cluster", "size#", "status", "name?", "label", "route", "last seen", "question…"],
         lambda row: [
             row["cluster_id"],
             f"{row['size']:,}",
@@ -97,7 +97,7 @@ def list_(
             # A label is the name, and said once.
             "" if row["label"] else printable(row["name"] or ""),
             *(printable(row[name] or "") for name in ("label", "route")),
-            row["last_seen_at"][:19].replace("T", " "),
+            row["last_seen_at"][:16].replace("T", " "),
             printable(row["representative"] or ""),
         ],
     )
@@ -109,6 +109,7 @@ def show(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many clusters of an intent or a topic to show.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Show a cluster, an intent (i5) or a topic (t2); for an id that has ended, its successor.
@@ -119,7 +120,7 @@ def show(
     from questream.tools.naming import as_named_document, read_made_names, read_vocabulary
 
     if is_level(cluster):
-        show_community(*open_namespace(load(config, set_), namespace), cluster, as_json=as_json)
+        show_community(*open_namespace(load(config, set_), namespace), cluster, limit, as_json=as_json)
         return
     number = number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
@@ -156,7 +157,7 @@ def intents(
     print_rows(
         rows,
         as_json,
-        ["intent", "topic", "largest cluster", "clusters#", "size#", "labels", "question"],
+        ["intent", "topic", "largest cluster", "clusters#", "size#", "labels", "question…"],
         lambda row: [
             row["intent_id"] or "-",
             row["topic_id"] or f"of {row['largest_cluster_of_topic']}",
@@ -213,6 +214,11 @@ def number_of(cluster: str) -> int:
     """The number of a cluster by its id. Raises typer.BadParameter."""
     from questream.domain import parse_cluster_id
 
+    if is_level(cluster) and cluster[1:].isdecimal():
+        what = "an intent" if cluster.startswith("i") else "a topic"
+        raise typer.BadParameter(
+            f"{cluster} is {what}, and this takes a cluster: `questream clusters show {cluster}` lists those in it"
+        )
     try:
         return parse_cluster_id(cluster)
     except ValueError as error:

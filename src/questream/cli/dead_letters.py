@@ -100,7 +100,7 @@ def _row(letter: DeadLetter, replayed: bool, show_values: bool) -> dict[str, Any
 
 
 def _print_table(rows: list[dict[str, Any]], show_values: bool) -> None:
-    columns = ["time", "reason", "stage", "origin", "bytes#", "replayed", *(["value"] if show_values else [])]
+    columns = ["time", "reason", "stage", "origin", "bytes#", "replayed", *(["value…"] if show_values else [])]
 
     def cells() -> Iterator[list[str]]:
         for row in rows:

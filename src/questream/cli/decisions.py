@@ -12,7 +12,7 @@ import typer
 from questream.cli.changes import Change, change_command, with_options
 from questream.cli.clusters import AnyLevelArgument, NamespaceOption, are_levels, clusters, is_level, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
+from questream.cli.output import agrees, listed, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from questream.store.redis.store import RedisStore
     from questream.tools.previewing import OperationEffect, Scoring
     from questream.tools.questions import Encodes
+
+# Clusters that an operation changes alike are one line, which names so many of them.
+_MOST_IDS = 4
 
 
 @change_command(clusters, "label", previews=True)
@@ -145,16 +148,16 @@ def history(
     rows = [
         (
             str(operation.number),
-            format_time(operation.time_ms),
+            format_time(operation.time_ms)[:16].replace("T", " "),
             f"undo {operation.undoes}" if operation.undoes else operation.kind,
-            " ".join([*(f"c{cluster_id}" for cluster_id in operation.after), *_levels_of(operation)]),
+            " ".join([*_levels_of(operation), *(f"c{cluster_id}" for cluster_id in operation.after)]),
             f"undone by {operation.undone_by}" if operation.undone_by else "",
             printable(operation.actor),
             printable(operation.reason),
         )
         for operation in operations
     ]
-    print_table(["operation", "time", "what", "clusters", "state", "actor", "reason"], rows)
+    print_table(["operation", "time", "what", "clusters…", "state", "actor", "reason…"], rows)
 
 
 def take_back(
@@ -308,15 +311,19 @@ def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: M
         print_json(document)
         return
     what = "would change" if document["operation"] is None else f"operation {document['operation']}"
-    for cluster_id, after in found.after.items():
-        print_line(f"{what}: c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
+    changes = [(f"c{number}", _ruling(found.before[number]), _ruling(after)) for number, after in found.after.items()]
     namings = namings_of(found)
     if namings is not None:
         for name, naming in namings.after.items():
-            before = Ruling(*namings.before[name])
-            print_line(f"{what}: {name}: {_ruling(before)} -> {_ruling(Ruling(*naming))}")
+            changes.append((name, _ruling(Ruling(*namings.before[name])), _ruling(Ruling(*naming))))
         for name, (was, now) in namings.places.items():
-            print_line(f"{what}: {name}: in {was or 'none'} -> in {now or 'none'}")
+            none = "ended" if is_level(name) else "in none"
+            changes.append((name, f"in {was}" if was else none, f"in {now}" if now else none))
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, before, after_text in [change for change in changes if change[1] != change[2]] or changes:
+        alike.setdefault((before, after_text), []).append(name)
+    for (before, after_text), names in alike.items():
+        print_line(f"{what}: {listed(names, _MOST_IDS)}: {before} -> {after_text}")
     if found.rules is not None:
         print_line(f"{what}: rules {_rules(found.rules.before)} -> {_rules(found.rules.after)}")
 

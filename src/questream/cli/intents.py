@@ -110,7 +110,7 @@ def check(
     unasked_since: Annotated[
         str, typer.Option(help="Labels without a question since then: 90m, 24h, 30d, or 2026-11-24T02:18:00Z.")
     ] = "30d",
-    limit: Annotated[int, typer.Option(min=1, help="How many findings to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many findings to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Show labels whose clusters overlap, labels without questions, and large clusters without a label.
@@ -134,13 +134,13 @@ def check(
     print_rows(
         rows,
         as_json,
-        ["finding", "labels", "clusters", "size#", "last seen", "question"],
+        ["finding", "labels", "clusters", "size#", "last seen", "question…"],
         lambda row: [
             row["finding"],
             printable(" | ".join(row["labels"])),
             " ".join(row["clusters"]),
             f"{row['size']:,}",
-            row["last_seen_at"][:19].replace("T", " "),
+            row["last_seen_at"][:16].replace("T", " "),
             printable(row["representative"] or ""),
         ],
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from questream.cli.output import print_json, print_line, print_rows, print_table, printable, remark
+from questream.cli.output import listed, print_json, print_line, print_rows, print_table, printable, remark
 from questream.tools.sorting import Level
 
 if TYPE_CHECKING:
@@ -25,19 +25,21 @@ def list_level(store: Store, namespace: str, level: Level, page: slice, *, as_js
     print_rows(
         rows,
         as_json,
-        [level.value, within, "clusters#", "size#", "name", "route", "question"],
+        [level.value, within, "clusters#", "size#", "name?", "label", "route", "question…"],
         lambda row: [
             row["id"],
             row["topic_id"] if level is Level.INTENT else f"{len(row['intents']):,}",
             f"{len(row['clusters']):,}",
             f"{row['size']:,}",
-            *(printable(row[key] or "") for key in ("name", "route", "representative")),
+            # A label is the name, and said once.
+            "" if row["label"] else printable(row["name"] or ""),
+            *(printable(row[key] or "") for key in ("label", "route", "representative")),
         ],
     )
 
 
-def show_community(store: Store, namespace: str, name: str, *, as_json: bool) -> None:
-    """Print an intent or a topic with its clusters. Raises BadParameter and QuestreamError."""
+def show_community(store: Store, namespace: str, name: str, limit: int, *, as_json: bool) -> None:
+    """Print an intent or a topic with its largest clusters, all as JSON. Raises BadParameter and QuestreamError."""
     from questream.clustering.levels import parse_node
     from questream.tools.levels import as_document, read_communities
     from questream.tools.naming import as_named_document, read_made_names, read_vocabulary
@@ -57,12 +59,12 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
         print_json({**row, "leaves": leaves})
         return
     for key, value in row.items():
-        shown = ", ".join(value) if isinstance(value, list) else value
-        if key != "clusters":
-            print_line(f"{key:<15} {printable('' if shown is None else str(shown))}".rstrip())
+        shown = listed(value, limit) if isinstance(value, list) else value
+        if shown and key not in ("clusters", "named"):
+            print_line(f"{key:<15} {printable(str(shown))}")
     print_line("")
     print_table(
-        ["cluster", "size#", "name", "question"],
+        ["cluster", "size#", "name?", "question…"],
         (
             [
                 leaf["cluster_id"],
@@ -70,9 +72,11 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
                 printable(leaf["name"] or ""),
                 printable(leaf["representative"] or ""),
             ]
-            for leaf in leaves
+            for leaf in leaves[:limit]
         ),
     )
+    if len(leaves) > limit:
+        remark(f"{len(leaves) - limit:,} more clusters; --limit shows more")
 
 
 def levels_above(store: Store, namespace: str, cluster_id: int, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _print(members: Iterable[Member], as_json: bool) -> None:
     print_rows(
         map(as_document, members),
         as_json,
-        ["similarity#", "decided", "place", "id", "question"],
+        ["similarity#", "decided", "place?", "id", "question…"],
         lambda row: [
             "opened it" if row["outcome"] == "created" else f"{row['similarity']:.3f}",
             printable((row["decided_at"] or "")[:19].replace("T", " ")),

@@ -32,7 +32,7 @@ def list_(config: ConfigOption = None, set_: SetOption = None, as_json: JsonOpti
     print_rows(
         rows,
         as_json,
-        ["namespace", "clusters#", "of one question#", "threshold#", "linkage", "input topic", "model"],
+        ["namespace", "clusters#", "of one question#", "threshold#", "linkage?", "input topic", "model…"],
         lambda row: [
             printable(row["namespace"]),
             f"{row['clusters']:,}",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Wide enough that nothing is cut off in a file or a pipe.
 _PIPE_WIDTH = 200
+_GAP = 2
+# A question of which fewer characters are shown is hardly recognised.
+_LEAST_OF_A_TEXT = 40
 _STDOUT = Path("-")
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 # Characters that JSON allows in a text: DEL, the C1 controls (one of them begins an escape sequence), line and
@@ -66,19 +69,49 @@ def agrees(question: str) -> bool:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under headings; numbers read best right-aligned, so columns whose heading ends with `#` are."""
+    """Rows under headings; a heading that ends with `#` is of numbers, which read best right-aligned.
+
+    A heading that ends with `…` is of long texts: on a terminal each row is one line, and these are cut off. Columns
+    that are empty are left out there, and where there is no room those whose heading ends with `?`.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[writable(cell) for cell in row] for row in rows]
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _PIPE_WIDTH
+    in_lines = is_terminal and any(column.endswith("…") for column in columns)
+    shown = _fitting(columns, cells, width) if in_lines else range(len(columns))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
-    for row in rows:
+    for column in (columns[at] for at in shown):
+        table.add_column(
+            column.rstrip("#…?"),
+            justify="right" if column.endswith("#") else "left",
+            overflow="ellipsis" if in_lines else "fold",
+            no_wrap=in_lines and not column.endswith("…"),
+        )
+    for row in cells:
         # As texts: what comes from a stream must not be read as markup.
-        table.add_row(*(Text(writable(cell)) for cell in row))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+        texts = (Text(row[at], no_wrap=in_lines, overflow="ellipsis" if in_lines else "fold") for at in shown)
+        table.add_row(*texts)
     Console(width=width, highlight=False).print(table)
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns that are shown on a terminal: not the empty ones, and of the others as many as there is room for."""
+    from rich.cells import cell_len
+
+    needed: dict[int, int] = {}
+    for at, column in enumerate(columns):
+        longest = max((cell_len(row[at]) for row in rows), default=1)
+        if longest:
+            whole = max(longest, cell_len(column.rstrip("#…?"))) + _GAP
+            needed[at] = min(whole, _LEAST_OF_A_TEXT + _GAP) if column.endswith("…") else whole
+    for at in reversed([at for at in needed if columns[at].endswith("?")]):
+        if sum(needed.values()) - _GAP > width:
+            del needed[at]
+    return list(needed)
 
 
 def print_rows(
@@ -101,6 +134,12 @@ def print_cells(rows: Iterable[Sequence[tuple[str, str]]]) -> None:
 def printable(text: str) -> str:
     """The text without what could steer a terminal: control characters and line ends become spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def listed(ids: Sequence[str], most: int) -> str:
+    """The first ids, and the number of the others."""
+    more = [f"and {len(ids) - most:,} more"] if len(ids) > most else []
+    return ", ".join([*ids[:most], *more])
 
 
 @contextmanager

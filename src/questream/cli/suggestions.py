@@ -69,10 +69,10 @@ def list_(
 
 def _print(kind: Kind, rows: list[dict[str, Any]]) -> None:
     if kind == "merge":
-        columns = ["cluster", "other", "size#", "differ in", "labels", "question", "other question"]
+        columns = ["cluster", "other", "size#", "differ in", "labels", "question…", "other question…"]
         print_table(columns, map(_pair, rows))
         return
-    question = ["question", "other question"] if kind == "split" else ["question"]
+    question = ["question…", "other question…"] if kind == "split" else ["question…"]
     print_table(["cluster", "size#", "label", *question], (_single(kind, row) for row in rows))
 
 
@@ -89,7 +89,7 @@ def _pair(row: dict[str, Any]) -> list[str]:
 def _single(kind: Kind, row: dict[str, Any]) -> list[str]:
     (one,) = row["clusters"]
     texts = [printable(part[0]) for part in row["parts"]] if kind == "split" else [_question(one)]
-    return [one["cluster_id"], f"{row['size']:,}", printable(one["label"] or "-"), *texts]
+    return [one["cluster_id"], f"{row['size']:,}", printable(one["label"] or ""), *texts]
 
 
 @change_command(suggestions, "accept", previews=True)
