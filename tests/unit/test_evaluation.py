@@ -12,13 +12,15 @@ import pytest
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.errors import QuestreamError
+from questream.lab.calibration.sweep import grid_of
 from questream.lab.evaluation import mixing
 from questream.lab.evaluation.agreement import agreement, agreement_by_size, spread_agreement
 from questream.lab.evaluation.decisions import best_decisions, centred, decision_curve, decisions_at
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
-from questream.lab.evaluation.groups import LevelFigures, group_figures, reliability_of_joins, time_order
+from questream.lab.evaluation.groups import CurvePoint, LevelFigures, group_figures, reliability_of_joins, time_order
 from questream.lab.evaluation.mixing import broken_down, largest, mixed_clusters, most_broken, worst_false_joins
+from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.pairs import OneSidedPairs
 from questream.lab.evaluation.report.words import group_verdict
 from questream.lab.evaluation.run import read_file
@@ -83,6 +85,38 @@ def test_the_curve_passes_through_the_setting_and_finds_a_better_one() -> None:
     assert figures.shuffled_mean.after.bcubed_f1 == pytest.approx(
         np.mean([one.after.bcubed_f1 for one in figures.shuffled])
     )
+
+
+def test_the_best_of_the_curve_is_that_of_all_thresholds_that_calibration_tries() -> None:
+    """Groups of questions that hardly share a word have their best threshold far below .4."""
+    random = np.random.default_rng(4)
+    gold = random.integers(3, size=200)
+    vectors = unit_rows((random.normal(size=(3, 48))[gold] + 1.3 * random.normal(size=(200, 48))).astype(np.float32))
+    wide = Stream([str(number) for number in range(200)], vectors, gold)
+    rules = Rules(0.725, 0.725)
+    figures, _ = group_figures(wide, "file", rules, [])
+    grid = grid_of(rules)
+    f1 = [
+        agreement(
+            cluster_online(vectors, replace(rules, threshold=t, merge_threshold=t), wide.texts).after.tolist(),
+            gold.tolist(),
+        ).bcubed_f1
+        for t in grid
+    ]
+    assert max(f1) > max(one for one, t in zip(f1, grid, strict=True) if t >= 0.4) + 0.05
+    assert figures.best.bcubed_f1 == max(f1)
+
+
+def test_a_best_threshold_at_an_end_of_those_tried_is_said_to_be_one() -> None:
+    figures, _ = group_figures(topics_stream(), "file", replace(RULES, threshold=0.91, merge_threshold=0.91), [])
+    best = figures.best
+
+    def told(curve: list[CurvePoint]) -> str:
+        return " ".join(group_verdict(replace(figures, levels=[], curve=curve), 0.91))
+
+    assert "tried" not in told(figures.curve)
+    assert "(the lowest tried)" in told([point for point in figures.curve if point.threshold >= best.threshold])
+    assert "(the highest tried)" in told([point for point in figures.curve if point.threshold <= best.threshold])
 
 
 def test_a_threshold_that_makes_heaps_is_not_praised() -> None:

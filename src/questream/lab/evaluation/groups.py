@@ -30,7 +30,8 @@ from questream.operations.confidence import Reliability, cross_fitted, reliabili
 
 Order = Literal["time", "file"]
 
-_GRID = tuple(round(0.4 + 0.025 * step, 3) for step in range(24))
+# What `questream calibrate` tries too: wide groups may have their best far below those of granularities.
+_GRID = tuple(round(0.2 + 0.025 * step, 3) for step in range(32))
 # A threshold below the grid, such as a model card's raw cosine, is seen with so much on either side.
 _AROUND = 0.25
 LEVEL_RULES = LevelRules()

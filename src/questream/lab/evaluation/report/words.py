@@ -71,7 +71,8 @@ def _of_level(setting: float, figures: GroupFigures) -> str:
     return (
         f"These labels are as wide as {nearest.level}s: those above the clusters of {setting:.3f} reach F1"
         f" {nearest.after.bcubed_f1:.3f}, where clusters alone reach {f1:.3f} and at most {best.bcubed_f1:.3f}, at"
-        f" {best.threshold:.3f}. Leave the threshold as it is, and compare the {nearest.level}s with your labels."
+        f" {best.threshold:.3f}{_end(figures)}. Leave the threshold as it is, and compare the {nearest.level}s with"
+        " your labels."
     )
 
 
@@ -99,5 +100,13 @@ def _advice(setting: float, figures: GroupFigures) -> str:
     but = f", with {best.heap_share:.0%} of the questions in heaps" if best.heap_share > _MOST_IN_HEAPS else ""
     return (
         f"For these labels the threshold of {setting:.3f} is too {how}."
-        f" At {best.threshold:.3f} F1 would be {best.bcubed_f1:.3f} instead of {after.bcubed_f1:.3f}{but}."
+        f" At {best.threshold:.3f}{_end(figures)} F1 would be {best.bcubed_f1:.3f} instead of"
+        f" {after.bcubed_f1:.3f}{but}."
     )
+
+
+def _end(figures: GroupFigures) -> str:
+    """That the best threshold is the first or last of those tried, beyond which a better one may be."""
+    if len(figures.curve) < 2 or figures.best not in (figures.curve[0], figures.curve[-1]):
+        return ""
+    return f" (the {'lowest' if figures.best == figures.curve[0] else 'highest'} tried)"
