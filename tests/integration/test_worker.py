@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import re
 import urllib.error
@@ -20,6 +21,7 @@ from questream.encoder import Encoder, Tokens
 from questream.errors import IdentityMismatch
 from questream.records import is_levels_key
 from questream.stream.worker import Worker
+from tests.kit.collector import collector_by_default, passes_noted
 from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, RedisServer, Topics, create_topics
 from tests.kit.stream import (
@@ -76,6 +78,18 @@ def test_every_question_gets_one_decision(any_stream: Stream, encoder: Encoder, 
             assert list(record.headers) == [TRACE]
     assert {decision["outcome"] for decision in decisions} == {"joined", "created"}
     assert sum(live_sizes(any_stream.store()).values()) == len(texts)
+
+
+def test_a_batch_is_decided_without_a_pass_of_the_collector(make_stream: Callable[..., Stream]) -> None:
+    stream, texts = make_stream(3), real_questions(600)
+    with collector_by_default(), running_worker(stream.settings(), hash_encoder()) as worker:
+        wait_for_metrics(worker.metrics_port, {"questream_ready": 1.0})
+        gc.collect()
+        with passes_noted() as passes, stream.decisions() as reader:
+            stream.send(question(i, text) for i, text in enumerate(texts))
+            reader.until(len(texts))
+    # This test's own part of the process makes objects too.
+    assert len(passes) <= 2
 
 
 def test_the_cluster_topic_says_what_redis_holds(make_stream: Callable[..., Stream], encoder: Encoder) -> None:

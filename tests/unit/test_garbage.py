@@ -1,12 +1,12 @@
-"""The collector of cycles stays out while much is read that stays, and keeps nothing for ever."""
+"""The collector of cycles stays out of what stays and of what goes without it, and keeps nothing for ever."""
 
 from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any
 
-from questream.garbage import garbage_collection_delayed
+from questream.garbage import cycles_collected_rarely, garbage_collection_delayed
+from tests.kit.collector import collector_by_default, passes_noted
 
 MANY = 60_000
 
@@ -19,20 +19,12 @@ class Page:
 
 
 def test_the_collector_walks_nothing_while_much_is_read() -> None:
-    passes: list[dict[str, Any]] = []
-
-    def note(phase: str, told: dict[str, Any]) -> None:
-        passes.append({"phase": phase, **told})
-
-    gc.callbacks.append(note)
-    try:
+    with passes_noted() as passes:
         with garbage_collection_delayed():
             table = [[at] for at in range(MANY)]
             assert passes == []
         table += [[at] for at in range(MANY)]
         assert passes != []
-    finally:
-        gc.callbacks.remove(note)
     assert len(table) == 2 * MANY
 
 
@@ -54,3 +46,32 @@ def test_of_two_that_overlap_none_leaves_the_collector_off() -> None:
     first.__exit__(None, None, None)
     second.__exit__(None, None, None)
     assert gc.isenabled()
+
+
+def test_batches_that_come_and_go_are_not_walked() -> None:
+    gc.collect()
+    with collector_by_default(), cycles_collected_rarely(), passes_noted() as passes:
+        for _ in range(10):
+            batch = [[at] for at in range(MANY // 2)]
+            del batch
+        assert passes == []
+
+
+def test_cycles_are_collected_where_they_are_many() -> None:
+    page = Page()
+    there = weakref.ref(page)
+    gc.collect()
+    with collector_by_default(), cycles_collected_rarely(), passes_noted() as passes:
+        del page
+        for _ in range(2 * MANY):
+            Page()
+        assert passes != []
+    gc.collect()
+    assert there() is None
+
+
+def test_the_collector_is_as_before_afterwards() -> None:
+    before = gc.get_threshold()
+    with cycles_collected_rarely():
+        assert gc.get_threshold() != before
+    assert gc.get_threshold() == before

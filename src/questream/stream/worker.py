@@ -35,6 +35,7 @@ from questream.errors import (
     RecoveryNeeded,
     recourse_of,
 )
+from questream.garbage import cycles_collected_rarely
 from questream.metrics import Metrics
 from questream.records import open_decoder
 from questream.recovery.cluster_topic import ClusterTopic
@@ -168,7 +169,7 @@ class Worker:
             # Where the model or other processes have the cores, a second BLAS thread spins beside them and costs ten
             # times what it saves.
             shares_cores = self._encoder.device == "cpu" or settings.model.processes > 1
-            with threadpool_limits(1 if shares_cores else None, user_api="blas"):
+            with threadpool_limits(1 if shares_cores else None, user_api="blas"), cycles_collected_rarely():
                 # A session recovers the store, if that is needed.
                 with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.call(self._clusterer.mirrors.follow, settings.clusters.namespace)
