@@ -162,7 +162,24 @@ def test_labels_that_a_level_is_as_near_to_as_any_threshold_ask_for_no_other_thr
     assert "as wide as intents" in told(best, 0.0, strict.threshold)
     assert "too strict" not in told(best, 0.0, strict.threshold)
     for f1, heap_share, threshold in ((best - 0.05, 0.0, 0.91), (best, 0.2, 0.91), (best, 0.0, 0.1)):
-        assert "as wide as" not in told(f1, heap_share, threshold)
+        assert "are as wide as" not in told(f1, heap_share, threshold)
+
+
+def test_a_level_that_comes_nearer_than_the_clusters_is_named_before_the_threshold_is_lowered() -> None:
+    strict = replace(RULES, threshold=0.91, merge_threshold=0.91)
+    figures, _ = group_figures(topics_stream(), "file", strict, [])
+    f1 = figures.first.after.bcubed_f1
+    assert figures.best.bcubed_f1 > f1 + 0.1
+
+    def told(of_level: float, threshold: float) -> str:
+        after = replace(figures.first.after, bcubed_f1=of_level)
+        levels = [LevelFigures("intent", after, after, 0.0)]
+        return " ".join(group_verdict(replace(figures, levels=levels), threshold))
+
+    assert "intents above these clusters already have" in told(f1 + 0.05, 0.91)
+    assert "--level intent" in told(f1 + 0.05, 0.91)
+    assert "--level" not in told(f1 - 0.05, 0.91)
+    assert "--level" not in told(f1 + 0.05, 0.1)
 
 
 def test_a_low_threshold_has_a_curve_around_it() -> None:

@@ -101,7 +101,18 @@ def _advice(setting: float, figures: GroupFigures) -> str:
     return (
         f"For these labels the threshold of {setting:.3f} is too {how}."
         f" At {best.threshold:.3f}{_end(figures)} F1 would be {best.bcubed_f1:.3f} instead of"
-        f" {after.bcubed_f1:.3f}{but}."
+        f" {after.bcubed_f1:.3f}{but}.{_level_instead(figures) if strict else ''}"
+    )
+
+
+def _level_instead(figures: GroupFigures) -> str:
+    """That a level above the clusters comes nearer to the labels, and what proposes its width."""
+    nearest = max(figures.levels, key=lambda level: level.after.bcubed_f1, default=None)
+    if nearest is None or nearest.after.bcubed_f1 - figures.first.after.bcubed_f1 < _WORTH:
+        return ""
+    return (
+        f" But {nearest.level}s above these clusters already have {nearest.after.bcubed_f1:.3f}: questream calibrate"
+        f" --level {nearest.level} proposes a resolution for your labels, and clusters stay as they are."
     )
 
 
