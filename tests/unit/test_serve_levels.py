@@ -96,6 +96,33 @@ def test_the_page_is_a_tree_of_topics_intents_and_clusters(shop: MemoryStore) ->
     assert "No intents yet" in client_of(shop).get("/n/empty/levels").text
 
 
+def test_a_label_of_a_small_cluster_does_not_name_the_intent_and_topic_around_it(shop: MemoryStore) -> None:
+    made = Decisions(shop, "shop", By("anna"))
+    made.commit(made.label(4, "card payment", None))
+    named = {one["id"]: one["name"] for one in client_of(shop).get(LEVELS).json()["communities"]}
+    assert "card payment" not in named.values()
+    assert client_of(shop).get(f"{LEVELS}/t1").json()["labels"] == ["card payment"]
+    made.commit(made.label(1, "parcel", None))
+    assert client_of(shop).get(f"{LEVELS}/i1").json()["name"] == "parcel"
+
+
+def test_a_name_has_its_typical_question_beside_it(shop: MemoryStore, tmp_path: Path) -> None:
+    made = Decisions(shop, "shop", By("anna"))
+    for number in (1, 3, 4):
+        made.commit(made.label(number, f"label {number}", None))
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}, "otto": {"shop": "operator"}})
+    client = client_of(shop, settings, peer="10.0.0.1")
+
+    def shown(path: str, name: str) -> list[str]:
+        page = client.get(f"/n/shop/{path}", headers=bearer(tokens[name])).text
+        return re.findall(r'<bdi class="text">(.*?)</bdi>', page)
+
+    # Of the topic, and of each intent and its clusters; the question alone is shown by itself already.
+    assert shown("levels", "otto") == [TEXTS[at] for at in (0, 0, 0, 1, 2, 2, 3)]
+    assert shown("levels/i2", "otto") == [TEXTS[2], TEXTS[3]]
+    assert shown("levels", "vera") == shown("levels/i2", "vera") == []
+
+
 def test_the_tree_shows_the_largest_clusters_of_an_intent_and_how_many_more_there_are() -> None:
     words = ("parcel", "card", "invoice", "account", "password")
     shop = store_with({"shop": [f"Where is my {word}?" for word in words]})

@@ -170,13 +170,8 @@ class Community:
 
     @property
     def title(self) -> str | None:
-        """Its display name where people named it or its clusters: its own label, or the only one of these."""
-        return title(self.naming, self.labels)
-
-
-def title(naming: Naming, labels: Sequence[str]) -> str | None:
-    """The display name of a naming whose clusters have these labels: its own label, or the only one of these."""
-    return naming[0] or (labels[0] if len(labels) == 1 else None)
+        """The label that people gave it, which is its display name; without one that of its largest cluster is."""
+        return self.naming[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from questream.domain import UNNAMED, ClusterState, Naming, format_cluster_id
 from questream.errors import QuestreamError
 from questream.naming.names import Vocabulary, name_of
 from questream.store.protocol import Store
-from questream.tools.communities import Clusters, Communities, Community, Places, title
+from questream.tools.communities import Clusters, Communities, Community, Places
 
 # The clusters of these ids that are there.
 StatesOf = Callable[[Sequence[int]], Iterable[ClusterState]]
@@ -52,10 +52,8 @@ def title_of(
     found = sorted(
         states_of(leaves_within([node], stored.levels.children())), key=lambda state: (-state.size, state.cluster_id)
     )
-    if not found:
-        return stored.naming_of(node)[0]
-    labels = sorted({state.label for state in found if state.label})
-    return title(stored.naming_of(node), labels) or name(found[0])
+    own, _ = stored.naming_of(node)
+    return own or (name(found[0]) if found else None)
 
 
 def within_document(within: Within | None) -> dict[str, Any]:
