@@ -49,6 +49,7 @@ def use_everything(store: RedisStore, namespace: str) -> None:
     store.write_levels(namespace, store.store_epoch(namespace) or "", StoredLevels())
     store.confirm_levels(namespace, store.levels(namespace).version)
     store.write_names(namespace, store.store_epoch(namespace) or "", {1: MadeName("Cards", "model", 1, 3, "00")})
+    store.count_sentences(namespace, 1, {"0f" * 8: 1})
 
 
 def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: Any) -> None:

@@ -852,13 +852,13 @@ def test_another_model_is_refused(store: Store, namespace: str) -> None:
 
 
 def test_what_prepared_the_first_texts_of_a_namespace_is_kept(store: Store, namespace: str) -> None:
-    store.open(namespace, replace(IDENTITY, prepared_by="mail-5"))
-    store.open(namespace, replace(IDENTITY, prepared_by="mail-5+own:hook"))
+    store.open(namespace, replace(IDENTITY, prepared_by="mail-6"))
+    store.open(namespace, replace(IDENTITY, prepared_by="mail-6+own:hook"))
     assert store.prepared_by(namespace) == IDENTITY.prepared_by
     begun = f"{namespace}-begun"
-    store.open(begun, replace(IDENTITY, prepared_by="mail-5"))
+    store.open(begun, replace(IDENTITY, prepared_by="mail-6"))
     store.open(begun, IDENTITY)
-    assert store.prepared_by(begun) == "mail-5"
+    assert store.prepared_by(begun) == "mail-6"
 
 
 def test_a_namespace_tells_how_much_of_it_the_store_holds(store: Store, namespace: str) -> None:

@@ -524,7 +524,7 @@ def test_a_namespace_of_texts_that_were_prepared_in_another_way_is_told(
     )
     assert found["namespace"]["status"] == "ok"
     assert found["preparation"]["status"] == "warn"
-    assert "prepared by mail-5, this worker's are by nothing" in found["preparation"]["told"]
+    assert "prepared by mail-6, this worker's are by nothing" in found["preparation"]["told"]
 
 
 def test_a_model_that_is_still_to_be_fetched_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from questream.encoder import Encoder
+from questream.prepared import about_in
+from questream.preparing.repeated import LEAST_MAILS
+from questream.tools.lookup import question_of
+from questream.tools.stored_sentences import sentences_stored
 from tests.kit.servers import KafkaServer, RedisServer, create_topics
 from tests.kit.stream import Stream, question, running_worker
 
@@ -25,9 +31,45 @@ def test_mails_with_one_question_are_one_cluster_and_two_with_one_frame_are_not(
         decided = {decision["question_id"]: decision for decision in decisions.values(len(MAILS) + 1)}
     of_mails = [decided[f"q{number}"] for number in range(len(MAILS))]
     assert len({decision["cluster_id"] for decision in of_mails}) == 1
-    assert [decision["prepared_by"] for decision in of_mails] == [None, "mail-5", "mail-5", "mail-5"]
+    assert [decision["prepared_by"] for decision in of_mails] == [None, "mail-6", "mail-6", "mail-6"]
     # What a mail asks counts more than what it says beside.
     assert min(decision["similarity"] for decision in of_mails) > 0.95
     assert decided["q4"]["cluster_id"] != of_mails[0]["cluster_id"]
     kept = {" ".join((state.representative or "").split()) for state in stream.store().clusters("default")}
     assert kept == {ASKED, "Can I pay in dollars?"}
+
+
+# In words that no example and no list has.
+OF_THE_FORM = "Kiosk Aldermoor, desk Vantry."
+
+
+def in_a_form(asked: str) -> str:
+    return f"Dear support team,\n\n{OF_THE_FORM}\n{asked}\n\nKind regards,\nAnna Meyer"
+
+
+def test_what_a_worker_learned_of_a_form_the_next_one_knows(
+    kafka: KafkaServer, redis_server: RedisServer, encoder: Encoder
+) -> None:
+    """The line of a form that stands in all mails says nothing, once that is known."""
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.new_database())
+    sent = 2 * LEAST_MAILS
+    stream.send([question(number, in_a_form(f"Can I pay {number} dollars?")) for number in range(sent)])
+    store = stream.store()
+    with running_worker(stream.settings(), encoder), stream.decisions() as decisions:
+        decisions.values(sent)
+        deadline = time.monotonic() + 30
+        while not store.sentence_counts("default").repeated:
+            assert time.monotonic() < deadline
+            stream.send([question(sent, in_a_form("Can I pay by card?"))])
+            sent += 1
+            time.sleep(0.5)
+    stream.send([question(sent, in_a_form("Where is my parcel?"))])
+    with running_worker(stream.settings(), encoder), stream.decisions() as decisions:
+        decided = decisions.values(sent + 1)[-1]
+    (state,) = [one for one in store.clusters("default") if one.cluster_id == int(decided["cluster_id"][1:])]
+    assert state.representative is not None
+    assert OF_THE_FORM in state.representative
+    assert about_in(state.representative) == "Where is my parcel?"
+    # What is asked beside the workers is prepared by what they know.
+    asked = question_of(in_a_form("Where is my parcel?"), stream.settings(), sentences_stored(stream.settings()))
+    assert asked == state.representative

@@ -76,7 +76,7 @@ def test_prepared_mails_are_clustered_as_plain_questions_where_nothing_of_the_fr
 
     questions = QUESTIONS * 8
     gold = np.arange(len(questions)) % len(QUESTIONS)
-    (told,) = measure_mails(questions, gold, ["en"], 0, prepare, encode, Rules(0.9, 0.9, similarity="cosine"))
+    (told,) = measure_mails(questions, gold, ["en"], 0, lambda: prepare, encode, Rules(0.9, 0.9, similarity="cosine"))
     assert told.left.exact == told.left.mails == len(questions)
     assert told.prepared.bcubed_f1 == 1.0
     assert told.mail.bcubed_f1 < 0.5

@@ -30,21 +30,21 @@ def test_another_preparation_than_that_of_the_first_texts_is_logged_once(caplog:
     caplog.set_level(logging.WARNING)
     store = MemoryStore()
     for _ in range(2):
-        open_shop(store, "mail-5")
+        open_shop(store, "mail-6")
     assert not logged_by(Namespaces, caplog)
-    open_shop(store, "mail-5+own:hook")
+    open_shop(store, "mail-6+own:hook")
     (told,) = logged_by(Namespaces, caplog)
     assert "prepared in another way" in told.message
-    assert told.__dict__["begun_with"] == "mail-5"
-    assert store.prepared_by("shop") == "mail-5"
+    assert told.__dict__["begun_with"] == "mail-6"
+    assert store.prepared_by("shop") == "mail-6"
 
 
 @pytest.mark.parametrize(
     ("settings", "version"),
     [
-        (InputSettings(), "mail-5"),
+        (InputSettings(), "mail-6"),
         (InputSettings(prepare="off"), ""),
-        (InputSettings(prepare_hook="textwrap:dedent"), "mail-5+textwrap:dedent"),
+        (InputSettings(prepare_hook="textwrap:dedent"), "mail-6+textwrap:dedent"),
         (InputSettings(prepare="off", prepare_hook="textwrap:dedent"), "textwrap:dedent"),
     ],
 )
@@ -53,7 +53,7 @@ def test_a_preparation_is_named_as_decisions_name_it(settings: InputSettings, ve
 
 
 def test_functions_of_a_notebook_are_named_by_where_they_are() -> None:
-    assert version_of_function(without_frame) == "mail-5"
+    assert version_of_function(without_frame) == "mail-6"
     assert version_of_function(str) == ""
     assert version_of_function(str.upper) != version_of_function(str.lower)
     assert version_of_function(partial(str.replace, "a", "b")) == "functools:partial"

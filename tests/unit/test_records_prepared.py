@@ -27,7 +27,7 @@ def read(value: Any, **settings: Any) -> Question:
 def test_a_mail_is_read_as_the_question_in_it_and_says_so() -> None:
     for value in (MAIL, {"text": MAIL}):
         question = read(value)
-        assert (question.text, question.prepared_by) == ("where is my card?", "mail-5")
+        assert (question.text, question.prepared_by) == ("where is my card?", "mail-6")
 
 
 def test_a_plain_question_is_as_it_was_sent() -> None:
@@ -99,7 +99,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_hook_is_called_last(hooks: str) -> None:
     question = read(MAIL, prepare_hook=f"{hooks}:shout")
-    assert (question.text, question.prepared_by) == ("WHERE IS MY CARD?", f"mail-5+{hooks}:shout")
+    assert (question.text, question.prepared_by) == ("WHERE IS MY CARD?", f"mail-6+{hooks}:shout")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ def bench_mails(
     from questream.deciding.config import rules_of
     from questream.encoder import load_encoder
     from questream.lab.bench.mails.making import LANGUAGES
-    from questream.lab.bench.mails.measure import clustered, measure_mails
+    from questream.lab.bench.mails.measure import clustered, in_a_new_namespace, measure_mails
     from questream.lab.evaluation.stream import read_gold
     from questream.records.files import FileTexts
 
@@ -39,8 +40,8 @@ def bench_mails(
     if unknown := [one for one in chosen if one not in LANGUAGES]:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(LANGUAGES)}", param_hint="--language")
     settings = call.settings
-    texts = FileTexts(settings.input)
-    read = {file: read_gold(file, questions, seed, texts) for file in files}
+    preparation = partial(in_a_new_namespace, settings.input)
+    read = {file: read_gold(file, questions, seed, FileTexts(settings.input)) for file in files}
     document = {}
     with progress() as announce:
         encoder = load_encoder(settings.model)
@@ -49,7 +50,7 @@ def bench_mails(
             announce(f"{file.name}: {len(plain):,} questions through the model")
             alone = clustered(plain, gold, encoder.encode, rules)
             figures = []
-            for one in measure_mails(plain, gold, chosen, seed, texts.prepare, encoder.encode, rules):
+            for one in measure_mails(plain, gold, chosen, seed, preparation, encoder.encode, rules):
                 announce(f"{file.name}: {one.language}")
                 figures.append(one)
             document[str(file)] = {"plain": asdict(alone), "mails": [asdict(one) for one in figures]}

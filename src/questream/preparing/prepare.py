@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Set
+from typing import TYPE_CHECKING, NamedTuple
 
 from questream.preparing.about import about_first
 from questream.preparing.hook import load_hook
 from questream.preparing.mail import said_in
+from questream.preparing.repeated import SeenMails
 
 if TYPE_CHECKING:
     from questream.settings import InputSettings
 
 # The preparation of mails has a version: another may give another text, and vectors of the two are not alike.
-_MAIL = "mail-5"
+_MAIL = "mail-6"
 
 
 def without_frame(text: str) -> str:
@@ -43,22 +44,39 @@ def version_of_function(prepare: Callable[[str], str]) -> str:
     return f"{module}:{getattr(prepare, '__qualname__', kind.__qualname__)}"
 
 
+class KnownSentences(NamedTuple):
+    """Digests of the sentences that stand in many mails of a namespace, and where those of a new mail are counted."""
+
+    repeated: Set[str] = frozenset()
+    seen: SeenMails | None = None
+
+
+NO_SENTENCES = KnownSentences()
+
+
+def no_sentences(_namespace: str) -> KnownSentences:
+    """Of any namespace none are known, and none are counted."""
+    return NO_SENTENCES
+
+
 class Preparation:
     """The preparation that the settings ask for: `input.prepare`, then `input.prepare_hook`.
 
-    Raises SettingsError if the hook cannot be loaded.
+    `sentences_of` has what is known of the mails of a namespace. Raises SettingsError if the hook cannot be loaded.
     """
 
-    def __init__(self, settings: InputSettings) -> None:
+    def __init__(self, settings: InputSettings, sentences_of: Callable[[str], KnownSentences] = no_sentences) -> None:
         self._mail = settings.prepare == "auto"
         self._hook = None if settings.prepare_hook is None else load_hook(settings.prepare_hook)
+        self._sentences_of = sentences_of
         self.version = version_of(settings)
 
-    def __call__(self, text: str) -> str:
+    def __call__(self, text: str, namespace: str = "") -> str:
         """The text to embed and to show.
 
         Raises BadRecord (stage `prepare`, reason `hook_failed`) where the hook fails.
         """
-        if self._mail:
-            text = without_frame(text)
+        said = said_in(text) if self._mail else text
+        if said != text:
+            text = about_first(said, *self._sentences_of(namespace))
         return text if self._hook is None else self._hook(text)

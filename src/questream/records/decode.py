@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from questream.domain import Headers, Question, Record, Source, Unread
 from questream.errors import BadRecord
-from questream.preparing import Preparation
+from questream.preparing import KnownSentences, Preparation, no_sentences
 from questream.records.formats import Event, Read, open_deserializer
 from questream.records.formats.cloudevents import is_extension
 from questream.records.formats.envelopes import UNAVAILABLE, is_framed, opened, payload_of
@@ -45,13 +46,18 @@ class QuestionDecoder:
     be valid, so that a mistake never lands in another tenant's clusters.
     """
 
-    def __init__(self, input: InputSettings, default_namespace: str) -> None:
+    def __init__(
+        self,
+        input: InputSettings,
+        default_namespace: str,
+        sentences_of: Callable[[str], KnownSentences] = no_sentences,
+    ) -> None:
         self._deserialize = open_deserializer(input)
         self._input = input
         self._id_path = input.id_field.split(".")
         self._text_path = input.text_field.split(".")
         self._template = None if input.text is None else Template(input.text)
-        self._prepare = Preparation(input)
+        self._prepare = Preparation(input, sentences_of)
         self._namespace_path = input.namespace_field.split(".") if input.namespace_field else None
         header = input.namespace_header
         self._namespace_attribute = header[3:].lower() if header and header.lower().startswith("ce_") else None
@@ -95,13 +101,14 @@ class QuestionDecoder:
         self._check_text(text)
         if found_id is ABSENT:
             found_id = read.event.id if read.event is not None else _place(record.source)
-        prepared = self._prepare(text)
+        namespace = self._namespace_of(read.event, levels, record.headers)
+        prepared = self._prepare(text, namespace)
         if prepared != text:
             self._check_text(prepared)
         return Question(
             self._check_id(found_id),
             prepared,
-            self._namespace_of(read.event, levels, record.headers),
+            namespace,
             record,
             "" if prepared == text else self._prepare.version,
         )
@@ -215,9 +222,9 @@ class QuestionDecoder:
         return namespace
 
 
-def open_decoder(settings: Settings) -> QuestionDecoder:
-    """The decoder of the input topic by these settings."""
-    return QuestionDecoder(settings.input, settings.clusters.namespace)
+def open_decoder(settings: Settings, sentences_of: Callable[[str], KnownSentences] = no_sentences) -> QuestionDecoder:
+    """The decoder of the input topic by these settings, and by what is known of the mails of a namespace."""
+    return QuestionDecoder(settings.input, settings.clusters.namespace, sentences_of)
 
 
 def _find_in(levels: list[Any], path: list[str]) -> Any:

@@ -37,6 +37,7 @@ from questream.tools.previewing import OperationEffect, effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
 from questream.tools.splitting import MixedCluster, find_mixed_clusters, kept_nearer, proposed_part
+from questream.tools.stored_sentences import StoredSentences
 from questream.tools.suggestions import rules_built_with, rules_in_use
 from questream.tools.unmerging import Joined, joined_questions
 
@@ -53,6 +54,7 @@ class Analysis:
     def __init__(self, settings: Settings, store: Store, mirrors: Mirrors, levels: CurrentLevels) -> None:
         self._settings = settings
         self._store = store
+        self._sentences = StoredSentences(lambda: store)
         self._mirrors = mirrors
         self._levels = levels
         self._loaded = threading.Event()
@@ -76,7 +78,7 @@ class Analysis:
         Raises Refused while model or centroids are being loaded, QuestreamError for a text that a worker would refuse
         and for a namespace of another model, and what the store raises.
         """
-        question = question_of(text, self._settings)
+        question = self._prepared(namespace, text)
         encoder = self._encoder_of(namespace)
         rules = rules_of(self._settings, encoder)
         levels = self._levels.stored(namespace)
@@ -84,10 +86,13 @@ class Analysis:
             answer = ask_mirror(self._store, namespace, mirror, levels, encoder, rules, question, self._judge)
             return answer, rules.in_force(mirror.rules)
 
+    def _prepared(self, namespace: str, text: str) -> str:
+        return question_of(text, self._settings, self._sentences, namespace)
+
     def near(self, namespace: str, text: str) -> Nearness:
         """The similarity of each cluster to a text. Raises what `ask` raises."""
         encoder = self._encoder_of(namespace)
-        (vector,) = _Locked(encoder, self._device).encode([question_of(text, self._settings)])
+        (vector,) = _Locked(encoder, self._device).encode([self._prepared(namespace, text)])
         rules = rules_of(self._settings, encoder)
         with self._mirrors.of(namespace) as mirror:
             found = similarities(mirror, rules.in_force(mirror.rules), vector)
@@ -119,7 +124,7 @@ class Analysis:
             if cluster_id is None and joins is None:
                 raise Refused(HTTPStatus.CONFLICT, "a text would join no cluster now", "give its cluster_id")
             owner = cluster_id if joins is None else joins.state.cluster_id
-            prepared = question_of(text, self._settings)
+            prepared = self._prepared(namespace, text)
             (vector,) = self._locked(namespace).encode([prepared])
             kept = prepared if self._settings.clusters.keep_texts else None
             found.append(KnownQuestion(owner or 0, vector, None, kept))

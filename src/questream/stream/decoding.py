@@ -18,6 +18,7 @@ from questream.stream.admission import Admission
 from questream.stream.polling import PollingRetry
 from questream.stream.question import Pending, Queued, Recalled, Refused
 from questream.stream.recall import Recall, Unrecorded
+from questream.stream.sentences import Sentences
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Decoding:
         namespaces: Namespaces,
         metrics: Metrics,
         retry: PollingRetry,
+        sentences: Sentences,
     ) -> None:
         self._decoder = decoder
         self._admission = admission
@@ -55,6 +57,7 @@ class Decoding:
         self._namespaces = namespaces
         self._metrics = metrics
         self._retry = retry
+        self._sentences = sentences
 
     def decode(self, fetched: Mapping[P, Sequence[Record]]) -> Decoded[P]:
         """The questions of fetched records, by partition.
@@ -63,6 +66,7 @@ class Decoding:
         decided and published some of them.
         """
         started = time.perf_counter()
+        self._sentences.exchange()
         questions = self._admit(
             {partition: [self._decode(record) for record in records] for partition, records in fetched.items()}
         )

@@ -63,6 +63,7 @@ from questream.stream.recall import Recall
 from questream.stream.recovering import Recovering
 from questream.stream.retirement import Retirement, retention_of
 from questream.stream.retry import Retry
+from questream.stream.sentences import Sentences
 from questream.stream.session import Session
 from questream.stream.settings_in_use import SettingsInUse
 
@@ -267,12 +268,21 @@ class Worker:
         settings, own = self._settings, self._settings.clusters.namespace
         deadline = settings.kafka.call_deadline_seconds
         polling = PollingRetry(consumer, retry, fence, deadline)
+        sentences = Sentences(self._store, self._namespaces, polling)
         recall = Recall(self._namespaces, self._encoders, own, consumer, deadline, check, self.metrics, polling)
         return Intake(
             consumer,
             settings.kafka.input_topic,
             settings.kafka.auto_offset_reset,
-            Decoding(open_decoder(settings), self._admission, recall, self._namespaces, self.metrics, polling),
+            Decoding(
+                open_decoder(settings, sentences.of),
+                self._admission,
+                recall,
+                self._namespaces,
+                self.metrics,
+                polling,
+                sentences,
+            ),
             recall,
             self._namespaces,
             backlog,

@@ -19,6 +19,7 @@ from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.ledger import in_topic, topic_of
 from questream.store.protocol import OPERATIONS_KEPT, Store
 from questream.tools.members import First, Member
+from questream.tools.stored_sentences import sentences_stored
 
 
 def kept_in_order(state: ClusterState, order: First) -> list[KeptMember]:
@@ -69,7 +70,7 @@ class KeptQuestions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._decoder = open_decoder(settings)
+        self._decoder = open_decoder(settings, sentences_stored(settings))
         self._guard = threading.Lock()
         self._opened = ExitStack()
         self._lookup: RecordLookup | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from questream.deciding.config import rules_of
 from questream.domain import NamespaceState, Record, Source
 from questream.encoder import Encoder, load_encoder, load_judge
@@ -10,10 +12,12 @@ from questream.errors import BadRecord, QuestreamError
 from questream.operations import Answer
 from questream.operations import ask as ask_store
 from questream.operations.lookup import require_same_model
-from questream.records import open_decoder
+from questream.preparing import KnownSentences, no_sentences
+from questream.records import QuestionDecoder
 from questream.settings import ModelSettings, Settings
 from questream.store.protocol import Store
 from questream.store.redis.store import open_store
+from questream.tools.stored_sentences import StoredSentences
 
 
 def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
@@ -22,11 +26,11 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
     Raises QuestreamError if a worker would dead-letter the text, if the namespace is not there or was built with a
     model that the settings do not name; ModelError; what the store raises.
     """
-    question = question_of(text, settings)
     # Before the model, which takes seconds to load.
     store = open_store(settings.redis)
-    store.ping()
     name = namespace or settings.clusters.namespace
+    question = question_of(text, settings, StoredSentences(lambda: store), name)
+    store.ping()
     encoder = encoder_of(settings, store.namespace_state(name))
     judge = load_judge(settings.judge, settings.model.device)
     return ask_store(store, name, encoder, rules_of(settings, encoder), question, judge)
@@ -44,14 +48,20 @@ def encoder_in(settings: Settings, store: Store, namespace: str) -> Encoder:
     return encoder
 
 
-def question_of(text: str, settings: Settings) -> str:
-    """The text as a worker would embed it.
+def question_of(
+    text: str,
+    settings: Settings,
+    sentences_of: Callable[[str], KnownSentences] = no_sentences,
+    namespace: str | None = None,
+) -> str:
+    """The text as a worker would embed it in the namespace, by default that of the settings.
 
     Raises QuestreamError for one that a worker would refuse, with the worker's own reason.
     """
-    plain = settings.model_copy(update={"input": settings.input.model_copy(update={"format": "text"})})
+    plain = settings.input.model_copy(update={"format": "text"})
     try:
-        return open_decoder(plain).decode(Record(Source("", 0, 0, 0), None, text.encode())).text
+        decoder = QuestionDecoder(plain, namespace or settings.clusters.namespace, sentences_of)
+        return decoder.decode(Record(Source("", 0, 0, 0), None, text.encode())).text
     except BadRecord as error:
         raise QuestreamError(f"a worker would refuse it: {error} ({error.reason})") from None
 

@@ -20,6 +20,7 @@ from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.following import open_texts
 from questream.tools.lookup import question_of
+from questream.tools.stored_sentences import StoredSentences, sentences_stored
 
 # The newest decisions of each partition that an id is looked for in.
 LOOKED_AT = 200_000
@@ -93,7 +94,7 @@ def _read_again(
                 f" {LOOKED_AT:,} of each partition",
                 "give the text with --text",
             )
-        text_of = open_texts(settings, open_decoder(settings), opened)
+        text_of = open_texts(settings, open_decoder(settings, sentences_stored(settings)), opened)
         texts = [text_of(decisions[one]) for one in question_ids]
     if None in texts:
         raise QuestreamError(
@@ -110,7 +111,7 @@ def given_questions(
 
     Raises QuestreamError where one would join none, and what `questream ask` raises.
     """
-    prepared = [question_of(text, settings) for text in texts]
+    prepared = [question_of(text, settings, StoredSentences(lambda: store), namespace) for text in texts]
     rules = rules_of(settings, encoder)
     found = []
     for text in prepared:

@@ -57,6 +57,13 @@ class Beside(Stores):
 
         self.both(call)
 
+    @rule(
+        mails=st.sampled_from([1, 40, 2000]),
+        seen=st.dictionaries(st.sampled_from(["0a", "0b", "0c"]), st.sampled_from([-9, 1, 3, 200]), max_size=3),
+    )
+    def count_sentences(self, mails: int, seen: dict[str, int]) -> None:
+        self.both(lambda store: store.count_sentences(self.namespace, mails, seen))
+
     @rule()
     def empty_the_log(self) -> None:
         """To nothing: of a commit that is cut in two one store keeps the rest."""

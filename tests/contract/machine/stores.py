@@ -144,6 +144,7 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.rules(name))
         self.both(lambda store: store.levels(name))
         self.both(lambda store: store.made_names(name))
+        self.both(lambda store: store.sentence_counts(name))
         marks = self.of_each(lambda store: store.levels_marks([name])[name])
         self.both(lambda store: marks[id(store)]._replace(version=0, published=0))
         self.both(lambda store: marks[id(store)].published == marks[id(store)].version)

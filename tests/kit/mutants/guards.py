@@ -104,6 +104,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     },
     **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels", "restore_levels")},
     f"{LUA}/write_names.lua": (_NAMES, *_STORE),
+    f"{LUA}/count_sentences.lua": ("tests/contract/test_store_sentences.py -k redis", *_STORE),
     f"{LUA}/note_settings.lua": ("tests/integration/test_settings_in_use.py",),
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
     "src/questream/stream/levels.py": _LEVEL_RUNS,

@@ -68,6 +68,7 @@ from questream.store.protocol.outbox import (
     Waiting,
 )
 from questream.store.protocol.recovery import Mended, Recovery, Restored
+from questream.store.protocol.sentences import SentenceCalls
 
 __all__ = [
     "ENDED_KEPT",
@@ -116,6 +117,7 @@ __all__ = [
     "Replayed",
     "Restored",
     "Revisions",
+    "SentenceCalls",
     "Stale",
     "Store",
     "StoreError",
@@ -135,7 +137,9 @@ __all__ = [
 ]
 
 
-class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCalls, NameCalls, Protocol):
+class Store(
+    Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCalls, NameCalls, SentenceCalls, Protocol
+):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
     A namespace is in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends

@@ -22,6 +22,7 @@ Name = Literal[
     "remains",
     "levels",
     "names",
+    "sentences",
     "rights",
 ]
 
@@ -173,6 +174,14 @@ KINDS = (
         " grows with each",
         "write_names operate",
         "write_names and operate, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:sentences",
+        "hash",
+        "DIGEST: how many mails have that sentence, of at most 1024 sentences (preparing/repeated.py); mails: of so"
+        " many",
+        "count_sentences",
+        "count_sentences, which writes all of it anew",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

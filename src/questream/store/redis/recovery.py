@@ -32,6 +32,7 @@ _HEAD = b"head:"
 _ONE_EACH: tuple[Name, ...] = (
     *("log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "remains", "levels"),
     "names",
+    "sentences",
 )
 _TEXTS = ("model", "revision", "similarity", "linkage", "input_topic", "cluster_topic", "prepared_by")
 _STAYING = ("next", "operation_count", "home")

@@ -15,6 +15,7 @@ from questream.store.redis.namespaces import RedisNamespaces
 from questream.store.redis.operations import RedisOperations
 from questream.store.redis.outbox import RedisOutbox
 from questream.store.redis.recovery import RedisRecovery
+from questream.store.redis.sentences import RedisSentences
 
 
 def open_store(settings: RedisSettings, log_entries: int = 8192, undo_seconds: float = UNDO_SECONDS) -> RedisStore:
@@ -38,6 +39,7 @@ class RedisStore(
     RedisOperations,
     RedisLevels,
     RedisNames,
+    RedisSentences,
 ):
     """The Store on Redis 6.2 or newer, or Valkey: single node, Sentinel or Cluster.
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceRules, Operation, Vector
 from questream.errors import RecoveryNeeded, StoreRefused
+from questream.preparing.repeated import NO_COUNTS, SentenceCounts
 from questream.store.protocol import (
     NO_TOPICS,
     ClusterRow,
@@ -120,6 +121,7 @@ class Namespace:
     levels_lease: tuple[str, float] = ("", 0.0)
     made_names: dict[int, MadeName] = field(default_factory=dict)
     name_changes: int = 0
+    sentence_counts: SentenceCounts = NO_COUNTS
     operations_published: int = 0
     # The store epoch in which they were compared with what was published.
     operation_epoch: str | None = None

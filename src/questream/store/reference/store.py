@@ -11,6 +11,7 @@ from questream.store.reference.namespaces import MemoryNamespaces
 from questream.store.reference.operations import MemoryOperations
 from questream.store.reference.outbox import MemoryOutbox
 from questream.store.reference.recovery import MemoryRecovery
+from questream.store.reference.sentences import MemorySentences
 
 
 class MemoryStore(
@@ -23,6 +24,7 @@ class MemoryStore(
     MemoryOperations,
     MemoryLevels,
     MemoryNames,
+    MemorySentences,
 ):
     """The Store in memory; safe to share between threads.
 

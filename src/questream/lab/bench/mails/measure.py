@@ -13,6 +13,9 @@ from questream.lab.bench.mails.making import mails_around, wording_of
 from questream.lab.evaluation.agreement import Agreement, Labels, agreement
 from questream.lab.evaluation.online import cluster_online
 from questream.prepared import about_in
+from questream.preparing import KnownSentences, Preparation
+from questream.preparing.repeated import LEAST_MAILS, NO_COUNTS, SeenMails
+from questream.settings import InputSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,21 @@ class MailFigures:
     left: Left
     mail: Agreement
     prepared: Agreement
+
+
+def in_a_new_namespace(settings: InputSettings) -> Callable[[str], str]:
+    """The preparation of a worker with these settings that exchanges its counts of sentences every 32 mails."""
+    counts, seen = NO_COUNTS, SeenMails()
+    prepare = Preparation(settings, lambda _: KnownSentences(counts.repeated, seen))
+
+    def prepared(mail: str) -> str:
+        nonlocal counts, seen
+        text = prepare(mail)
+        if seen.mails >= LEAST_MAILS:
+            counts, seen = counts.added(seen.mails, seen.counts), SeenMails()
+        return text
+
+    return prepared
 
 
 def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[str], str]) -> tuple[Left, list[str]]:
@@ -76,14 +94,14 @@ def measure_mails(
     gold: Labels,
     languages: Sequence[str],
     seed: int,
-    prepare: Callable[[str], str],
+    preparation: Callable[[], Callable[[str], str]],
     encode: Callable[[Sequence[str]], Matrix],
     rules: Rules,
 ) -> Iterator[MailFigures]:
-    """The figures of each language, in turn."""
+    """The figures of each language, in turn, each in a namespace of its own: by a new `preparation`."""
     for language in languages:
         mails = list(mails_around(questions, wording_of(language), seed))
-        left, prepared = left_of(questions, mails, prepare)
+        left, prepared = left_of(questions, mails, preparation())
         yield MailFigures(
             language, left, clustered(mails, gold, encode, rules), clustered(prepared, gold, encode, rules)
         )

@@ -6,7 +6,7 @@
 local TRIED = {
   {'TIME'}, {'INFO', 'server'},
   {'HSET', KEYS[1], 'a', '1'}, {'HINCRBY', KEYS[1], 'a', 1}, {'HGET', KEYS[1], 'a'}, {'HMGET', KEYS[1], 'a'},
-  {'HEXISTS', KEYS[1], 'a'}, {'HLEN', KEYS[1]},
+  {'HEXISTS', KEYS[1], 'a'}, {'HLEN', KEYS[1]}, {'HGETALL', KEYS[1]},
   {'HDEL', KEYS[1], 'a'},
   {'ZADD', KEYS[1], 0, '1'}, {'ZSCORE', KEYS[1], '1'}, {'ZCARD', KEYS[1]}, {'ZRANGE', KEYS[1], 0, -1},
   {'ZREM', KEYS[1], '1'},
