@@ -16,7 +16,7 @@ from questream import QuestionClusterer
 from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.rules import Rules
 from questream.deciding.config import NamespaceConfig
-from questream.deciding.level_runs import current_levels, is_due, regroup_levels
+from questream.deciding.level_runs import current_levels, ended_names, is_due, regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.metrics import Metrics
@@ -249,8 +249,28 @@ def test_a_name_goes_on_with_what_its_intent_became_unless_that_has_its_own() ->
     }
     before = replace(first, ended=ended, named=named, operation=4)
     after, _ = regroup_levels(store.load("default"), {}, before, RULES)
-    assert after.named == {here: ("cards", "bank"), other: ("pin", None), leaf(3): ("alone", None)}
+    # A route of one decision is not mixed with the label of another.
+    assert after.named == {here: ("cards", None), other: ("pin", None), leaf(3): ("alone", None)}
     assert after.operation == 4
+    assert ended_names(before, after) == {Node(1, 90): here, Node(1, 93): None, leaf(99): None}
+
+
+def test_a_name_that_ends_is_logged_by_ids_alone(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    ask(store, 0, 20)
+    runs, _ = runs_of(store, "a")
+    runs.look()
+    first = store.levels("default")
+    here = first.levels.path(1)[1]
+    named = {here: ("cards", None), Node(1, 90): ("money", "bank")}
+    written = replace(first, ended={Node(1, 90): here}, named=named, opened=0)
+    assert store.write_levels("default", store.store_epoch("default") or "", written)
+    ask(store, 20, 40)
+    with caplog.at_level(logging.WARNING, "questream"):
+        runs.look()
+    (told,) = [record for record in caplog.records if "ended with it" in record.getMessage()]
+    assert (told.__dict__["ended"], told.__dict__["became"]) == ("i90", str(here))
+    assert "money" not in str(told.__dict__)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ from questream.clustering.levels import (
     regroup,
 )
 from questream.clustering.mirror import Mirror
-from questream.clustering.stored_levels import inherited
-from questream.domain import UNNAMED, ClusterState, Naming
+from questream.domain import ClusterState, Naming
 from questream.store.protocol import ENDED_KEPT, LevelsMark, StoredLevels
 
 # A run costs what all clusters cost. Levels may change after so many new ones, and so large a share of those that live.
@@ -61,6 +60,13 @@ def regroup_levels(
     return written, _changed_share(leaves, stored, found.levels)
 
 
+def ended_names(before: StoredLevels, after: StoredLevels) -> dict[Node, Node | None]:
+    """Communities whose label and route nothing has after a run, each with what it became, None for nothing."""
+    became = after.became(before.named)
+    lost = {node: into for node, into in became.items() if into is None or after.named.get(into) != before.named[node]}
+    return {node: None if into == node else into for node, into in lost.items()}
+
+
 def kept_nodes(states: Iterable[ClusterState]) -> dict[Node, Node]:
     """The communities that people keep nodes in: of clusters the intent, of intents the topic. Of two the last."""
     kept: dict[Node, Node] = {}
@@ -96,16 +102,16 @@ def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> d
 
 
 def _handed_over(written: StoredLevels, mirror: Mirror) -> dict[Node, Naming]:
-    """The namings of communities, each that ended under the one that it became.
+    """The namings of communities, each that ended under the one that it became, unless that has a naming of its own.
 
-    What that has a label or a route of its own keeps it. A cluster has one here where its community left it alone.
+    Label and route are one decision. A cluster has a naming here where its community left it alone.
     """
     became = written.became(written.named)
     named = {node: naming for node, naming in written.named.items() if became[node] == node}
     for node, naming in written.named.items():
         into = became[node]
         if into is not None and into != node:
-            named[into] = inherited(named.get(into, UNNAMED), naming)
+            named.setdefault(into, naming)
     return {node: naming for node, naming in named.items() if node.level or node.number in mirror.row_of}
 
 

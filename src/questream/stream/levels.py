@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from questream.clustering.levels import LevelRules, load_libraries
-from questream.deciding.level_runs import is_due, kept_nodes, regroup_levels
+from questream.deciding.level_runs import ended_names, is_due, kept_nodes, regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.errors import QuestreamError
@@ -146,6 +146,11 @@ class LevelRuns:
             self._metrics.level_runs.inc()
             self._metrics.level_changed_share.set(changed_share)
             logger.debug("levels found anew", extra={"namespace": namespace, "clusters": mirror.count})
+            for node, into in ended_names(stored, found).items():
+                logger.warning(
+                    "label and route of an intent or topic ended with it",
+                    extra={"namespace": namespace, "ended": str(node), "became": None if into is None else str(into)},
+                )
 
     def _may_spend(self) -> bool:
         return self._spent_until - self._clock() <= _BURST_SECONDS / _LARGEST_SHARE
