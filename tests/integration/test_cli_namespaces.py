@@ -53,7 +53,7 @@ def test_rules_are_set_shown_previewed_and_taken_back(redis_url: str) -> None:
     finer = questream("namespaces", "set", "default", "intent_resolution=40", redis, "--dry-run", "--json").json
     assert finer["rules"]["after"] == {"intent_resolution": 40}
     refused = questream("namespaces", "set", "default", "topic_resolution=0", redis)
-    assert "levels.topic_resolution of the settings page has its range" in refused.err
+    assert "topic_resolution cannot be '0'; it takes a number" in refused.err
     lower = questream("namespaces", "set", "default", "merge_threshold=-1", redis, "--dry-run", "--json").json
     assert lower["effect"]["would_merge"] >= 1
     assert all(one.startswith("c") for pair in lower["effect"]["examples"] for one in pair)
@@ -94,11 +94,11 @@ def test_rules_are_set_shown_previewed_and_taken_back(redis_url: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ("threshold=2", "less than or equal to 1"),
+        ("threshold=2", "it takes a number from -1 to 1, or unset"),
         ("threshold=nan", "threshold cannot be 'nan'"),
         ("threshold=off", "threshold cannot be 'off'"),
         ("linkage=some", "linkage cannot be 'some'"),
-        ("max_clusters=1", "greater than or equal to 2"),
+        ("max_clusters=1", "it takes a whole number from 2 to "),
         ("similarity=cosine", "sets no rule of a namespace"),
         ("threshold", "sets no rule of a namespace"),
     ],

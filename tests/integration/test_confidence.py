@@ -81,8 +81,8 @@ def test_an_unsure_question_has_a_suggested_route_also_from_the_next_worker(stre
     [
         ("confidence=-1 2 model", "confidence is a slope above 0, an intercept and a model"),
         ("confidence=high", "confidence is a slope above 0, an intercept and a model"),
-        ("routing_precision=1.5", "less than or equal to 1"),
-        ("routing_precision=0", "routing.precision of the settings page"),
+        ("routing_precision=1.5", "it takes a number"),
+        ("routing_precision=0", "off, or unset"),
     ],
 )
 def test_a_confidence_that_is_none_is_refused(redis_url: str, rule: str, told: str) -> None:

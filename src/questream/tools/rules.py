@@ -17,6 +17,7 @@ from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, Rules
 from questream.errors import QuestreamError
 from questream.operations.lookup import require_namespace
 from questream.settings import Settings
+from questream.settings.describe import allowed
 from questream.settings.tree import ClusterSettings, LevelSettings, RoutingSettings
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import setting_of, settings_of
@@ -158,12 +159,10 @@ def _validated(name: str, text: str) -> float | int | str:
     model = groups.get(group, ClusterSettings)
     try:
         value: float | int | str = getattr(model.model_validate({of_group: text}), of_group)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        off = ", or off" if name in _MAY_BE_OFF else ""
-        raise QuestreamError(
-            f"{name} cannot be {text!r}: {reason}", f"{key} of the settings page has its range; unset{off}"
-        ) from None
+    except ValidationError:
+        off = ", off" if name in _MAY_BE_OFF else ""
+        values = allowed(model.model_fields[of_group])
+        raise QuestreamError(f"{name} cannot be {text!r}", f"it takes {values}{off}, or unset") from None
     return value
 
 
