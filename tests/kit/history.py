@@ -82,7 +82,7 @@ class History:
         self.sizes[cluster_id] += 1
         if len(self.members[cluster_id]) < self.centroid_members:
             self.members[cluster_id].append(question)
-        if self.centred and self.mean_count < self.mean_questions:
+        if self.mean_count < self.mean_questions:
             self.mean_sum = self.mean_sum + question
             self.mean_count += 1
 
@@ -104,7 +104,12 @@ class History:
 
     def _leeway(self, row: Floats) -> float:
         threshold, cohesion = max(self.threshold, 0.0), float(row @ row)
-        least = min(threshold, float(np.linalg.norm(self._mean()))) * math.sqrt(cohesion)
+        mean = self._stream_mean()
+        length = float(np.linalg.norm(mean))
+        least = min(threshold, length) * math.sqrt(cohesion)
+        if not self.centred:
+            asked = min(1.5 * threshold, 0.5, length)
+            least = float(row @ mean) + asked * math.sqrt(1 - length**2) * float(np.linalg.norm(row - mean))
         return min((1 - max(cohesion, threshold**2)) / 2, threshold - least)
 
     def _row(self, cluster_id: int) -> Floats:
@@ -114,6 +119,10 @@ class History:
         return row
 
     def _mean(self) -> Floats:
+        """What is subtracted."""
+        return self._stream_mean() if self.centred else np.zeros_like(self.mean_sum)
+
+    def _stream_mean(self) -> Floats:
         return self.mean_sum / (self.mean_count + MEAN_PRIOR)
 
 

@@ -51,6 +51,10 @@ class Reference:
         self._rows: dict[tuple[tuple[int, int], ...], Floats] = {}
 
     def mean(self) -> Floats:
+        """What is subtracted."""
+        return self.stream_mean() if self.rules.similarity == "centred" else np.zeros(self.dimension)
+
+    def stream_mean(self) -> Floats:
         count = len(self.mean_members)
         if self._mean[0] != count:
             total: Floats = np.sum(self.mean_members, axis=0)
@@ -76,9 +80,7 @@ class Reference:
         m = self.mean()
         q = (question - m) / np.linalg.norm(question - m)
         row = self.row(cluster)
-        if self.rules.linkage == "adaptive":
-            return float(q @ row + self.leeway(row, cluster))
-        return float(q @ row)
+        return float(q @ row + self.leeway(row, cluster))
 
     def threshold(self, cluster: Cluster) -> float:
         return self.rules.threshold if cluster.threshold is None else cluster.threshold
@@ -90,21 +92,29 @@ class Reference:
         return max([self.rules.merge_threshold, *(one.threshold for one in clusters if one.threshold is not None)])
 
     def leeway(self, row: Floats, cluster: Cluster) -> float:
-        """As much as makes the score 1 - |q - row|^2 / 2, within two bounds.
+        """In adaptive linkage as much as makes the score 1 - |q - row|^2 / 2, within two bounds; else the second alone.
 
-        A cluster counts as no looser than members at the threshold, and a question joins none to whose direction its
-        cosine is below the threshold and the length of the mean.
+        A cluster counts as no looser than members at the threshold. And with the mean subtracted, a question has to the
+        cluster's direction a cosine of the mean's length at least, or of the threshold. On the plain cosine half as
+        much again as the threshold is asked for, a half at the most, of a question like the mean of questions.
         """
+        if self.rules.linkage not in ("adaptive", "average"):
+            return 0.0
         threshold, cohesion = max(self.threshold(cluster), 0.0), float(row @ row)
-        least = min(threshold, float(np.linalg.norm(self.mean()))) * math.sqrt(cohesion)
-        return min((1 - max(cohesion, threshold**2)) / 2, threshold - least)
+        m = self.stream_mean()
+        length = float(np.linalg.norm(m))
+        if self.rules.similarity == "centred":
+            least = min(threshold, length) * math.sqrt(cohesion)
+        else:
+            asked = min(1.5 * threshold, 0.5, length)
+            least = float(row @ m) + asked * math.sqrt(1.0 - length**2) * float(np.linalg.norm(row - m))
+        leeway = (1 - max(cohesion, threshold**2)) / 2 if self.rules.linkage == "adaptive" else 0.0
+        return min(leeway, threshold - least)
 
     def pair_score(self, one: Cluster, other: Cluster) -> float:
-        """For adaptive linkage the mean of what the members of each score against the other, up to their lengths."""
+        """The mean of what the members of each score against the other, up to their lengths."""
         a, b = self.row(one), self.row(other)
-        if self.rules.linkage == "adaptive":
-            return float(a @ b + self.leeway(a, one) / 2 + self.leeway(b, other) / 2)
-        return float(a @ b)
+        return float(a @ b + self.leeway(a, one) / 2 + self.leeway(b, other) / 2)
 
     def makes_a_heap(self, one: Cluster, other: Cluster) -> bool:
         """True if both as one would be looser than the threshold asks, and than the larger of the two is."""
@@ -178,7 +188,7 @@ class Reference:
             cluster = Cluster(self.next_id, [question], 1)
             self.next_id += 1
             self.clusters.append(cluster)
-        if len(self.mean_members) < self.rules.learning_questions:
+        if len(self.mean_members) < self.rules.mean_questions:
             self.mean_members.append(question)
         runner_up = (others[0][1].id, others[0][0]) if others else None
         if cluster is None:

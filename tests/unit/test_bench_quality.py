@@ -91,7 +91,7 @@ def test_what_merges_later_is_one_cluster_after_the_stream_but_not_as_published(
     a, b = np.eye(2, 4, dtype=np.float32)
     between = (a + b) / np.linalg.norm(a + b)
     vectors = np.stack([a, b, *[between] * 8])
-    clustering = cluster_online(vectors, Rules(0.6, 0.6, "cosine"))
+    clustering = cluster_online(vectors, Rules(0.6, 0.6, "cosine", mean_questions=1))
     assert clustering.published is not None
     assert len(set(clustering.published.tolist())) == 2
     assert len(set(clustering.after.tolist())) == 1

@@ -59,7 +59,7 @@ def mirror_of(vectors: Matrix, random: np.random.Generator, rules: Rules) -> Mir
         some = vectors[at : at + int(random.integers(1, 5))]
         mirror.apply([ClusterMoved(number, len(some), some.sum(axis=0))])
         at += len(some)
-    if rules.learning_questions:
+    if rules.mean_questions:
         mirror.apply([MeanMoved(rules.mean_questions, vectors.mean(axis=0) * np.float32(rules.mean_questions))])
     return mirror
 
@@ -169,7 +169,7 @@ def test_few_of_many_clusters_are_kept_and_their_products_alone() -> None:
 
 def test_no_more_products_are_held_of_a_large_batch_than_of_what_is_kept() -> None:
     random = np.random.default_rng(0)
-    rules = Rules(0.7, 0.7, similarity="cosine")
+    rules = Rules(0.7, 0.7, similarity="cosine", mean_questions=0)
     vectors = unit_rows(random.normal(size=(2100, 64)).astype(np.float32))
     mirror = mirror_of(vectors[100:], random, rules)
     batch = vectors[100 + np.arange(200) % 20]
@@ -185,7 +185,7 @@ def test_a_question_that_many_clusters_are_kept_from_is_given_the_next(most: int
 
     Of the other questions no more are kept for that.
     """
-    rules = Rules(0.5, 0.99, similarity="cosine")
+    rules = Rules(0.5, 0.99, similarity="cosine", mean_questions=0)
     question, *others = np.eye(DIMENSION, dtype=np.float32)
     random = np.random.default_rng(1)
     noise = 0.02 * np.arange(1, 61)[:, None] * unit_rows(random.normal(size=(60, DIMENSION)).astype(np.float32))
@@ -235,7 +235,7 @@ def decided_beside(
         kept = pack((features(f"where is order AB-{number}C?"),)) if number <= differing else b""
         own_threshold = own if number == len(cosines) else None
         mirror.apply([ClusterMoved(number, 1, vector, kept=kept, threshold=own_threshold)])
-    rules = Rules(0.7, 0.99, similarity="cosine")
+    rules = Rules(0.7, 0.99, similarity="cosine", mean_questions=0)
     asked = [features("where is order ZQ-777X?")]
     with few_kept(most), patch.object(contenders, "scan", wraps=scan.scan) as scanned:
         plan = BatchAssigner(question[None, :], mirror, rules, asked).plan()
@@ -245,7 +245,7 @@ def decided_beside(
 def test_clusters_near_to_a_question_are_noted_unless_they_are_too_many() -> None:
     """Those of the first question all come in the first blocks: a large share of these, and a small one of all."""
     random = np.random.default_rng(3)
-    rules = Rules(0.7, 0.9, similarity="cosine")
+    rules = Rules(0.7, 0.9, similarity="cosine", mean_questions=0)
     questions = np.eye(DIMENSION, dtype=np.float32)[:4]
     # Of the fourth there is none.
     clusters = np.repeat(questions[[0, 1, 2, 1]], [50, 300, 40, 300], axis=0)

@@ -26,7 +26,7 @@ from tests.kit.stepping import unit_rows
 
 DIMENSION = 8
 PLACE = ("questions", 0)
-RULES = Rules(threshold=0.9, merge_threshold=0.99, similarity="cosine", judge_features=False)
+RULES = Rules(threshold=0.9, merge_threshold=0.99, similarity="cosine", mean_questions=0, judge_features=False)
 MERGING = replace(RULES, merge_threshold=0.8, linkage="average")
 
 

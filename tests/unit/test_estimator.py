@@ -91,7 +91,8 @@ def test_going_on_in_whole_micro_batches_ends_where_one_fit_does() -> None:
 def test_labels_after_going_on_follow_merges_and_name_no_cluster_anew() -> None:
     a, b, other = np.eye(3, 4)
     between = (a + b) / 2
-    estimator = questream.OnlineClustering(similarity="cosine", threshold=0.6).partial_fit([a, b, other])
+    made = questream.OnlineClustering(similarity="cosine", threshold=0.6, mean_questions=1)
+    estimator = made.partial_fit([a, b, other])
     assert estimator.labels_.tolist() == [0, 1, 2]
     estimator.partial_fit([between] * 8)
     assert estimator.labels_.tolist() == [0, 0, 2, *[0] * 8]

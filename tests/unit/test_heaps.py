@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
-from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Rules
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Linkage, Rules
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix
 from questream.lab.evaluation.agreement import agreement
@@ -41,6 +41,29 @@ def test_questions_of_one_subject_do_not_heap_up_at_a_coarse_threshold(threshold
     assert figures.bcubed_f1 > 0.85
 
 
+@pytest.mark.parametrize("linkage", ["adaptive", "average"])
+@pytest.mark.parametrize("threshold", [0.3, 0.3514, 0.4])
+def test_nor_do_they_on_the_plain_cosine(threshold: float, linkage: Linkage) -> None:
+    """Two questions of other groups have a mean cosine of .25, of one group .63."""
+    vectors = one_subject(seed=1)
+    after = cluster_online(vectors, Rules(threshold, threshold, "cosine", linkage)).after
+    figures = agreement(after.tolist(), (np.arange(len(vectors)) % GROUPS).tolist())
+    assert figures.heap_share < 0.1
+    assert figures.bcubed_f1 > 0.7
+
+
+def test_a_fine_threshold_on_the_plain_cosine_decides_alone_where_all_texts_are_near_to_each_other() -> None:
+    """Unrelated texts have a mean cosine of .75 here, as those of some models do; groups are pairs at .95."""
+    random = np.random.default_rng(2)
+    own = unit_rows(random.normal(size=(400, 255)).astype(np.float32))
+    pairs = np.repeat(own[:200], 2, axis=0) + 0.5 * own
+    vectors = np.hstack([np.full((400, 1), 0.75**0.5), 0.5 * unit_rows(pairs)]).astype(np.float32)
+    at = 0.9
+    found = cluster_online(vectors, Rules(at, at, "cosine", "average")).after
+    near = vectors @ vectors.T >= at
+    assert [np.flatnonzero(found == one).tolist() for one in found] == [np.flatnonzero(row).tolist() for row in near]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -65,3 +88,30 @@ def test_a_question_joins_only_what_it_is_nearer_to_than_questions_are_to_the_st
     for question, cosine in zip(vectors[members:], cosines.tolist(), strict=True):
         (choice,) = BatchAssigner(question[None], mirror, rules).plan().choices
         assert choice.created or cosine >= least - 10 * TIE
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    members=st.integers(1, 40),
+    threshold=st.floats(0.05, 0.9),
+    background=st.floats(0.2, 2.0),
+    linkage=st.sampled_from(["adaptive", "average"]),
+)
+def test_so_it_does_on_the_plain_cosine_as_a_question_like_the_mean_of_questions_would(
+    seed: int, members: int, threshold: float, background: float, linkage: Linkage
+) -> None:
+    vectors = stream(seed, members + 40, 6, 8, 0.6, background)
+    rules = Rules(threshold, threshold, similarity="cosine", linkage=linkage, mean_questions=0)
+    mirror = Mirror(8)
+    mirror.apply([MeanMoved(len(vectors), vectors.sum(axis=0))])
+    mirror.apply([ClusterMoved(1, members, vectors[:members].sum(axis=0))])
+    mean = vectors.sum(axis=0) / (len(vectors) + MEAN_PRIOR_QUESTIONS)
+    length, direction = float(np.linalg.norm(mean)), vectors[:members].mean(axis=0) - mean
+    beside = (1 - length**2) ** 0.5 * float(np.linalg.norm(direction))
+    # (q - m).(s - m) of a question with q.m = m.m is q.s - s.m.
+    cosines = (vectors[members:] @ (direction + mean) - (direction + mean) @ mean) / max(beside, 1e-9)
+    least = min(1.5 * threshold, 0.5, length)
+    for question, cosine in zip(vectors[members:], cosines.tolist(), strict=True):
+        (choice,) = BatchAssigner(question[None], mirror, rules).plan().choices
+        assert choice.created or cosine >= least - 10 * TIE / max(beside, 1e-3)

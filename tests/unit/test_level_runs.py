@@ -285,7 +285,7 @@ def test_a_cluster_that_is_new_stays_where_decisions_have_named_it_but_for_a_cle
     centres = random.normal(size=(12, 16))
     questions = centres[random.integers(12, size=240)] + random.normal(size=(240, 16)) * 0.8
     store, calm = MemoryStore(), LevelRules(inertia=2.0)
-    clusterer = QuestionClusterer(dimension=16, threshold=0.95, similarity="cosine", store=store)
+    clusterer = QuestionClusterer(dimension=16, threshold=0.95, similarity="cosine", mean_questions=1, store=store)
     clusterer.assign(questions[:120])
     stored = replace(regroup_levels(store.load("default"), {}, StoredLevels(), calm)[0], version=1)
     clusterer.assign(questions[120:])

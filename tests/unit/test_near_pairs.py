@@ -93,7 +93,7 @@ def test_what_a_batch_has_scored_hides_no_near_pair(
     others: bool,
 ) -> None:
     random = np.random.default_rng(seed)
-    mirror, questions = clusters_of(random, 100, dimension, background=1.0 if similarity == "centred" else 0.0)
+    mirror, questions = clusters_of(random, 100, dimension, background=1.0)
     rules = Rules(threshold, threshold, similarity=similarity, linkage=linkage, mean_questions=100)
     missed: list[Change] = [ClusterMoved(2, 3, questions[:3].sum(axis=0)), ClusterRemoved(1), ClusterRemoved(3)]
     batch = unit_rows(questions[:QUESTIONS] + 0.2 * random.normal(size=(QUESTIONS, dimension)).astype(np.float32))

@@ -136,7 +136,7 @@ class BatchAssigner:
                 if not replay and cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
                     neighbours.note(i, row, float(dots[i, row]), constant, length, view, taken)
             choices.append(_choice(found, cluster))
-            if products.mean_questions < self._rules.learning_questions:
+            if products.mean_questions < self._rules.mean_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
                 bound.learn_mean(i)
                 dot_mean_sum += within[i]

@@ -97,7 +97,7 @@ class Bound:
             self._dots: Matrix = vectors @ constraints.vectors.T
             self._dot_mean_sum = (constraints.vectors @ mean_sum).astype(np.float64)
             self._refresh()
-            if products.mean_questions >= products.rules.learning_questions:
+            if products.mean_questions >= products.rules.mean_questions:
                 self._score_all(vectors, mean_sum)
 
     def bind(self, i: int, scores: Matrix, constant: float, length: float) -> list[int]:

@@ -86,7 +86,7 @@ class Contenders:
         mirror, rules, questions = self._mirror, self._rules, len(self._vectors)
         self._mean_sum, self._seen = mirror.mean_sum, mirror.count
         self._most = np.full(questions, _MOST_OF_EACH)
-        if mirror.mean_questions < rules.learning_questions or mirror.count <= _PRODUCTS_HELD // questions:
+        if mirror.mean_questions < rules.mean_questions or mirror.count <= _PRODUCTS_HELD // questions:
             self.rows = np.arange(mirror.count)
             self.floors: Vector = np.full(questions, -np.inf, np.float32)
             self.near = NearClusters.none(questions)

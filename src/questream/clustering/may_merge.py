@@ -84,7 +84,7 @@ class Neighbours:
         others = self._others.of(question, least) if least >= LEAST_SELECTIVE else None
         if others is None:
             return
-        near = np.flatnonzero(scores >= np.float32(least * length))
+        near = np.flatnonzero(scores >= np.float32((least + self._products.least_leeway) * length))
         near = near[scores[near] - np.float32(length) * self._products.leeway[near] >= np.float32(least * length)]
         if len(near) + len(others) <= max(1, _LARGEST_SHARE * max(len(scores), self._others.clusters)):
             ids = self._ids[np.concatenate([near, np.array(taken, np.int64)])]

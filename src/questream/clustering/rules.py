@@ -91,11 +91,6 @@ class Rules:
         """The number of members that a centroid learns from; with linkage `first` only the founder."""
         return 1 if self.linkage == "first" else self.centroid_members
 
-    @property
-    def learning_questions(self) -> int:
-        """The number of questions that the mean learns from; none where similarity is the plain cosine."""
-        return self.mean_questions if self.similarity == "centred" else 0
-
 
 def _confidence(text: str | None) -> Confidence | None:
     """The fitted confidence; a form of a later release is read as none."""

@@ -85,7 +85,7 @@ def scan(vectors: Matrix, mirror: Mirror, rules: Rules, most: int) -> Scanned:
         if not start:
             best.begin(scores)
         # One look at all scores, the next at the few that are high.
-        high = np.flatnonzero(scores >= np.minimum(best.floors, near.floors))
+        high = np.flatnonzero(scores >= np.minimum(best.floors, near.floors + block.least_leeway * terms[:, 2]))
         places, questions = np.divmod(high, len(vectors))
         some = scores.ravel()[high]
         best.add(questions, start + places, some)
@@ -113,13 +113,14 @@ def _question_terms(vectors: Matrix, mirror: Mirror, rules: Rules) -> Matrix:
 class _Block(NamedTuple):
     """Some clusters, from the row `start` on, and their scores (k, n), times the questions' lengths.
 
-    `inverse` and `leeway` (k,) are as in ScoreTerms.
+    `inverse` and `leeway` (k,) are as in ScoreTerms, and so is `least_leeway`.
     """
 
     start: int
     scores: Matrix
     inverse: Vector
     leeway: Vector
+    least_leeway: float
 
 
 def _blocks(vectors: Matrix, terms: Matrix, mirror: Mirror, rules: Rules) -> Iterator[_Block]:
@@ -135,7 +136,8 @@ def _blocks(vectors: Matrix, terms: Matrix, mirror: Mirror, rules: Rules) -> Ite
             np.matmul(mirror.sums[first:][at], vectors.T, out=scores)
             scores *= of_rows.scale[at, None]
             scores += np.matmul(of_rows.terms[:, at].T, terms.T, out=scratch)
-            yield _Block(first + start, scores, of_rows.inverse[at], of_rows.leeway[at])
+            least_leeway = of_rows.least_leeway
+            yield _Block(first + start, scores, of_rows.inverse[at], of_rows.leeway[at], least_leeway)
 
 
 class _Best:

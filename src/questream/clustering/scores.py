@@ -23,7 +23,14 @@ Left alone, a cluster slides: whom it takes makes it looser, and a looser one ta
 threshold t. So a cohesion below t^2 counts as that: so alike are members that all have the cosine t to one direction,
 each in a direction of its own. And a question joins only what it is nearer to than questions are to the whole stream:
 before the mean is subtracted their mean cosine to its direction is |m|, so the cosine q'.s' / |s'| to the direction of
-a cluster has to be |m|, or t if that is less. `merging.py` bounds what merges.
+a cluster, with the mean subtracted, has to be k = |m|, or t if that is less. In average linkage that follows from t.
+
+On the plain cosine k is |m|, or 3/2 t or 1/2 if that is less, and it is asked of a question that is to the mean what
+questions are, with q.m = m.m:
+
+    q.s >= s.m + k sqrt(1 - m.m) |s - m|
+
+What a cluster asks beyond t is a leeway below 0. `merging.py` bounds what merges.
 """
 
 from __future__ import annotations
@@ -41,6 +48,10 @@ Floats = NDArray[np.float64]
 ROUNDING = 1e-5
 # Below this a squared length is rounding error.
 _SMALLEST_SQUARE = 1e-9
+# On the plain cosine: so much of the threshold, and no more than this, is asked of the cosine to a cluster's direction.
+# Where even unrelated texts have a high cosine, a fine threshold stays what decides (docs/clustering.md).
+_SHARE_OF_THRESHOLD = 1.5
+_MOST_OF_DIRECTION = 0.5
 
 
 class ScoreTerms:
@@ -48,9 +59,10 @@ class ScoreTerms:
 
     They are those of `rows` (count,) of the mirror, ascending, or of all; what is by row below is by place in `rows`.
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
-    `cohesion` is c; `leeway` is (1 - c) / 2 for a c of at least t^2, less where t is reached farther from a cluster's
-    direction than questions are from the mean's; 1 and 0 in other linkages. `thresholds` are t by row, where any
-    cluster has one of its own, and else None; `least_threshold` is the least of all.
+    `cohesion` is c, 1 in other linkages than the adaptive one. `leeway` is (1 - c) / 2 there, for a c of at least t^2,
+    and 0 else; less where t is reached farther from a cluster's direction than questions are from the mean's.
+    `thresholds` are t by row, where any cluster has one of its own, and else None; `least_threshold` is the least of
+    all.
     """
 
     def __init__(self, mirror: Mirror, rules: Rules, room: int, rows: Rows | None = None) -> None:
@@ -63,16 +75,16 @@ class ScoreTerms:
         self.mean_questions = mirror.mean_questions
         self.mean_square = float(mirror.mean_sum @ mirror.mean_sum)
         self.dot_mean = np.zeros(capacity, np.float64)
-        if self.centred:
-            self.dot_mean[: self.count] = mirror.dot_mean[of]
+        self.dot_mean[: self.count] = mirror.dot_mean[of]
         self.dot_self = np.ones(capacity, np.float64)
-        if rules.linkage in ("adaptive", "centroid"):
-            self.dot_self[: self.count] = mirror.dot_self[of]
+        self.dot_self[: self.count] = mirror.dot_self[of]
         # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m| + leeway
         self.scale: Vector = np.zeros(capacity, np.float32)
         # One array, so that a question's part of the score is one product with it.
         self.terms: Matrix = np.zeros((3, capacity), np.float32)
         self.shift, self.inverse, self.leeway = self.terms
+        # No leeway is less; it is not looked for anew where one grows.
+        self.least_leeway = 0.0
         self.cohesion = np.ones(capacity, np.float64)
         self.thresholds: Floats | None = None
         if mirror.thresholds:
@@ -95,14 +107,29 @@ class ScoreTerms:
         return self.rules.linkage == "adaptive"
 
     @property
+    def bounded(self) -> bool:
+        """True if clusters ask for a cosine to their direction."""
+        return self.rules.linkage in ("adaptive", "average")
+
+    @property
     def mean_weight(self) -> float:
         """The divisor of the mean's sum."""
         return float(self.mean_questions + MEAN_PRIOR_QUESTIONS)
 
     @property
     def mean_norm_square(self) -> float:
-        """m.m"""
-        return self.mean_square / self.mean_weight**2 if self.centred else 0.0
+        """m.m of the mean that is subtracted: 0 on the plain cosine."""
+        return self.stream_mean_square if self.centred else 0.0
+
+    @property
+    def stream_mean_square(self) -> float:
+        """m.m of the stream's mean, subtracted or not."""
+        return self.mean_square / self.mean_weight**2
+
+    @property
+    def mean_length(self) -> float:
+        """|m| of the stream's mean, subtracted or not."""
+        return float(self.stream_mean_square**0.5)
 
     def threshold(self, row: int) -> float:
         """The least similarity at which a question joins the cluster of a row."""
@@ -131,42 +158,64 @@ class ScoreTerms:
         """Derive the factors of one row anew: `refresh` in scalars, which is far quicker for one than numpy is."""
         members = float(self.members[row])
         dot_mean = float(self.dot_mean[row]) / (members * self.mean_weight)
-        shifted = self.mean_norm_square - 2.0 * dot_mean
-        square = 1.0 if self.rules.linkage != "centroid" else float(self.dot_self[row]) / members**2
+        own_square = float(self.dot_self[row]) / members**2
+        shifted = self.mean_norm_square - 2.0 * dot_mean if self.centred else 0.0
+        square = 1.0 if self.rules.linkage != "centroid" else own_square
         inverse = max(square + shifted, _SMALLEST_SQUARE) ** -0.5
         self.inverse[row] = inverse
         self.scale[row] = inverse / members
-        self.shift[row] = -dot_mean * inverse
+        self.shift[row] = -dot_mean * inverse if self.centred else 0.0
+        if not self.bounded:
+            return
+        threshold = max(self.threshold(row), 0.0)
+        leeway = 0.0
         if self.adaptive:
-            cohesion = (float(self.dot_self[row]) / members**2 + shifted) * inverse**2
+            cohesion = (own_square + shifted) * inverse**2
             self.cohesion[row] = cohesion
-            threshold = max(self.threshold(row), 0.0)
-            nearest = min(threshold, self.mean_norm_square**0.5) * max(cohesion, 0.0) ** 0.5
-            self.leeway[row] = min(0.5 - 0.5 * max(cohesion, threshold**2), threshold - nearest)
+            leeway = 0.5 - 0.5 * max(cohesion, threshold**2)
+        distance = max(own_square - 2.0 * dot_mean + self.stream_mean_square, 0.0) ** 0.5
+        if self.centred:
+            nearest = min(threshold, self.mean_length) * distance * inverse
+        else:
+            asked = min(_SHARE_OF_THRESHOLD * threshold, _MOST_OF_DIRECTION, self.mean_length)
+            nearest = dot_mean + asked * (1.0 - self.stream_mean_square) ** 0.5 * distance
+        self.leeway[row] = leeway = min(leeway, threshold - nearest)
+        self.least_leeway = min(self.least_leeway, leeway)
 
     def refresh(self, rows: slice) -> None:
         """Derive the factors of `rows` anew after their products or the mean changed."""
         members = self.members[rows]
         dot_mean = self.dot_mean[rows] / (members * self.mean_weight)
-        shifted = self.mean_norm_square - 2.0 * dot_mean
-        square = 1.0 if self.rules.linkage != "centroid" else self.dot_self[rows] / members**2
+        own_square = self.dot_self[rows] / members**2
+        shifted = self.mean_norm_square - 2.0 * dot_mean if self.centred else 0.0
+        square = 1.0 if self.rules.linkage != "centroid" else own_square
         inverse = 1.0 / np.sqrt(np.maximum(square + shifted, _SMALLEST_SQUARE))
         self.inverse[rows] = inverse
         self.scale[rows] = inverse / members
-        self.shift[rows] = -dot_mean * inverse
+        self.shift[rows] = -dot_mean * inverse if self.centred else 0.0
+        if not self.bounded:
+            return
+        threshold = np.maximum(self.rules.threshold if self.thresholds is None else self.thresholds[rows], 0.0)
+        leeway = 0.0
         if self.adaptive:
-            cohesion = (self.dot_self[rows] / members**2 + shifted) * inverse**2
+            cohesion = (own_square + shifted) * inverse**2
             self.cohesion[rows] = cohesion
-            threshold = np.maximum(self.rules.threshold if self.thresholds is None else self.thresholds[rows], 0.0)
-            nearest = np.minimum(threshold, self.mean_norm_square**0.5) * np.sqrt(np.maximum(cohesion, 0.0))
-            self.leeway[rows] = np.minimum(0.5 - 0.5 * np.maximum(cohesion, threshold**2), threshold - nearest)
+            leeway = 0.5 - 0.5 * np.maximum(cohesion, threshold**2)
+        distance = np.sqrt(np.maximum(own_square - 2.0 * dot_mean + self.stream_mean_square, 0.0))
+        if self.centred:
+            nearest = np.minimum(threshold, self.mean_length) * distance * inverse
+        else:
+            asked = np.minimum(_SHARE_OF_THRESHOLD * threshold, min(_MOST_OF_DIRECTION, self.mean_length))
+            nearest = dot_mean + asked * (1.0 - self.stream_mean_square) ** 0.5 * distance
+        self.leeway[rows] = np.minimum(leeway, threshold - nearest)
+        self.least_leeway = min(self.least_leeway, float(self.leeway[rows].min(initial=0.0)))
 
     def united_cohesion(self, ones: Rows, others: Rows, dots: Vector) -> Floats:
         """The cohesion (k,) that each pair of rows would have as one cluster; `dots` are the products of their sums."""
         members = self.members[ones] + self.members[others]
         square = (self.dot_self[ones] + self.dot_self[others] + 2.0 * dots) / members**2
         dot_mean = (self.dot_mean[ones] + self.dot_mean[others]) / (members * self.mean_weight)
-        shifted = self.mean_norm_square - 2.0 * dot_mean
+        shifted = self.mean_norm_square - 2.0 * dot_mean if self.centred else 0.0
         cohesion: Floats = (square + shifted) / np.maximum(1.0 + shifted, _SMALLEST_SQUARE)
         return cohesion
 
@@ -180,7 +229,7 @@ class ScoreTerms:
 
     def add_terms(self, scores: Vector, constant: float, length: float, scratch: Vector) -> None:
         """Add shift + constant inverse + length leeway to `scores` of all `count` clusters; `scratch` is as long."""
-        if self.centred or self.adaptive:
+        if self.centred or self.bounded:
             factors = np.array([1.0, constant, length], np.float32)
             scores += np.matmul(factors, self.terms[:, : self.count], out=scratch)
 
@@ -197,7 +246,7 @@ class ScoreTerms:
             scores += self.shift[others]
             scores += constants.astype(np.float32) * self.inverse[others]
         scores *= self.inverse[ones]
-        if self.adaptive:
+        if self.bounded:
             scores += 0.5 * self.leeway[ones]
             scores += 0.5 * self.leeway[others]
         return scores

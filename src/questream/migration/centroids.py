@@ -33,13 +33,13 @@ class Centroids:
         return self._mirror
 
     def set_mean(self, vectors: Matrix, weights: Iterable[float] | None = None) -> None:
-        """The stream's mean, of a sample of its questions (n, d), as if of `learning_questions` of them at most.
+        """The stream's mean, of a sample of its questions (n, d), as if of `mean_questions` of them at most.
 
         With `weights` each vector represents so many questions.
         """
         stands_for = np.ones(len(vectors)) if weights is None else np.array(list(weights), np.float64)
         total = float(stands_for.sum())
-        questions = min(round(total), self._rules.learning_questions)
+        questions = min(round(total), self._rules.mean_questions)
         vector_sum = (stands_for @ vectors) * (questions / total) if total else np.zeros(self._mirror.dimension)
         self._mirror.apply([MeanMoved(questions, vector_sum.astype(np.float32))])
 
@@ -52,7 +52,7 @@ class Centroids:
     def learn_mean(self, vector: Vector) -> None:
         """A question (d,) more of the stream, as long as the mean is young."""
         questions = self._mirror.mean_questions
-        if questions < self._rules.learning_questions:
+        if questions < self._rules.mean_questions:
             self._mirror.apply([MeanMoved(questions + 1, self._mirror.mean_sum + vector)])
 
     def follow(self, survivors: Mapping[int, int | None]) -> None:

@@ -62,7 +62,7 @@ class Rebuilding:
         if self._topics is None:
             return
         learned = min(members, self._rules.learning_members)
-        chosen = Chosen(learned, self._rules.learning_questions, self._topics.first_offsets())
+        chosen = Chosen(learned, self._rules.mean_questions, self._topics.first_offsets())
         for published in self._topics.read_decisions():
             chosen.note(published)
         cluster_of = {place: cluster_id for cluster_id, places in chosen.by_cluster.items() for place in places}
@@ -166,7 +166,7 @@ class Rebuilding:
 
     def _may_learn(self, cluster_id: int) -> bool:
         mirror = self.centroids.mirror
-        if mirror.mean_questions < self._rules.learning_questions or cluster_id not in self.centroids:
+        if mirror.mean_questions < self._rules.mean_questions or cluster_id not in self.centroids:
             return True
         return mirror.member_count(cluster_id) < self._rules.learning_members
 

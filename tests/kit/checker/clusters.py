@@ -200,13 +200,12 @@ def check_centroids(run: Run, rules: Rules) -> Iterator[Violation]:
                 continue
             if not _is_sum(cluster.vector_sum, sums.get(number, ()), rules):
                 yield Violation(Promise.CENTROIDS, _name(namespace, number), "its sum is not that of its questions")
-        if rules.similarity == "centred":
-            expected = min(len(decisions), rules.mean_questions)
-            if stored.mean_questions != expected:
-                detail = f"the mean counts {stored.mean_questions} of {expected} questions"
-                yield Violation(Promise.CENTROIDS, namespace, detail)
-            elif len(decisions) == expected and not _is_sum(stored.mean_sum, list(vectors.values()), rules):
-                yield Violation(Promise.CENTROIDS, namespace, "the mean's sum is not that of the questions")
+        expected = min(len(decisions), rules.mean_questions)
+        if stored.mean_questions != expected:
+            detail = f"the mean counts {stored.mean_questions} of {expected} questions"
+            yield Violation(Promise.CENTROIDS, namespace, detail)
+        elif len(decisions) == expected and not _is_sum(stored.mean_sum, list(vectors.values()), rules):
+            yield Violation(Promise.CENTROIDS, namespace, "the mean's sum is not that of the questions")
 
 
 def parted_in(run: Run) -> dict[str, set[int]]:

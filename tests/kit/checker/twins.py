@@ -112,9 +112,9 @@ def _twins_by_log(
             mean = before.mean
             if mean is None and snapshot.mean is not None:
                 mean = openings.mean_before(founder, snapshot.mean)
-            if mean is None and rules.similarity == "centred":
+            if mean is None:
                 continue
-            means: list[Centroid | None] = [None] if mean is None else [*openings.means(founder, mean)]
+            means = openings.means(founder, mean)
             candidates = {n: [centroid] for n, centroid in before.clusters.items() if n < number}
             candidates |= {n: [] for n, at in opened.items() if at == seq and n < number}
             near = _near_throughout(founder, candidates, means, openings, own, rules)

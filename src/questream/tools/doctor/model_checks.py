@@ -86,14 +86,9 @@ def check_threshold(context: CheckContext) -> Iterator[Finding]:
     if built is None:
         return
     rules = rules_built_with(built)
-    mean_sum, questions = built.mean_sum, built.mean_questions
-    if rules.similarity == "cosine":
-        # It keeps no mean: that of the questions that its centroids learned from.
-        mirror = store.load(namespace)
-        mean_sum, questions = mirror.sums.sum(axis=0), int(mirror.members.sum())
-    if questions < _FEWEST_QUESTIONS:
+    if built.mean_questions < _FEWEST_QUESTIONS:
         return
-    reached = reached_by_unrelated(float(np.linalg.norm(mean_sum)) / questions, rules.similarity)
+    reached = reached_by_unrelated(float(np.linalg.norm(built.mean_sum)) / built.mean_questions, rules.similarity)
     reached = math.ceil(1000 * reached) / 1000
     if rules.threshold >= reached:
         yield Finding("threshold", "ok", f"unrelated questions of {namespace} stay below {rules.threshold:.3f}")
