@@ -71,7 +71,6 @@ class Recall:
     def clear(self) -> None:
         """The assignment has ended: other workers write these ledgers now."""
         self._ledgers.clear()
-        self._gaps_known.clear()
 
     def forget_from(self, stream: str, partition: int, offset: int) -> None:
         """Records from this offset on are others than those that were decided."""

@@ -18,6 +18,10 @@ PYTHON = (
     "src/questream/stream/decider.py",
     "src/questream/stream/publishing.py",
     "src/questream/stream/housekeeping.py",
+    "src/questream/stream/intake.py",
+    "src/questream/stream/recall.py",
+    "src/questream/stream/positions.py",
+    "src/questream/stream/fence.py",
     "src/questream/stream/levels.py",
     "src/questream/stream/operations.py",
     "src/questream/stream/session.py",
@@ -122,6 +126,18 @@ SUITES: dict[str, tuple[str, ...]] = {
         )
         for step in ("publishing", "housekeeping")
     },
+    "src/questream/stream/intake.py": (
+        "tests/unit/test_intake.py tests/unit/test_intake_offsets.py tests/unit/test_polling.py",
+        "tests/integration/test_positions.py tests/integration/test_held_namespace.py",
+        *_STREAM,
+    ),
+    "src/questream/stream/recall.py": ("tests/unit/test_recall.py", "tests/fault/test_record_identity.py", *_STREAM),
+    "src/questream/stream/positions.py": (
+        "tests/unit/test_positions.py",
+        "tests/integration/test_positions.py tests/fault/test_first_offset.py",
+        *_STREAM,
+    ),
+    "src/questream/stream/fence.py": ("tests/unit/test_fence.py", *_STREAM),
     "src/questream/stream/decider.py": ("tests/unit/test_steps.py", *_STREAM),
     "src/questream/stream/session.py": ("tests/unit/test_session.py", *_STREAM),
     "src/questream/stream": _STREAM,
@@ -210,6 +226,24 @@ LISTED = (
     (f"{LUA}/retire.lua", ' and seen and tonumber(seen) <= batch["until"]', " and seen"),
     (f"{LUA}/retire.lua", " and (is_alias or not is_ruled)", ""),
     ("src/questream/stream/publishing.py", "membership, lambda: self._verify(relay_batches)", "membership, bool"),
+    ("src/questream/stream/intake.py", "self._backlog.begun and not self._assignment.has_changed",
+     "not self._assignment.has_changed"),
+    ("src/questream/stream/intake.py", "self._backlog.begun and not self._assignment.has_changed",
+     "self._backlog.begun"),
+    ("src/questream/stream/intake.py", " and self._backlog.assignment_id == assignment_id", ""),
+    ("src/questream/stream/intake.py", "self._recall.clear()", ""),
+    ("src/questream/stream/intake.py", "self._consumer.seek(partition, question.record.source.offset)", ""),
+    ("src/questream/stream/recall.py", " or is_known", ""),
+    ("src/questream/stream/recall.py", "source.offset > ledger.head or is_known", "is_known"),
+    ("src/questream/stream/recall.py", "self._require_unpublished(source)\n", "\n"),
+    ("src/questream/stream/recall.py", "self._gaps_known.discard(at)", ""),
+    ("src/questream/stream/recall.py", " and time.monotonic() < until", ""),
+    ("src/questream/stream/recall.py", "fresh=source.offset > ledger.head", "fresh=True"),
+    ("src/questream/stream/positions.py", "self._taken.get(partition) == ", ""),
+    ("src/questream/stream/positions.py", "max(offset, self._done.get(partition, -1))", "offset"),
+    ("src/questream/stream/positions.py", "self._begin_at == \"earliest\" or ", ""),
+    ("src/questream/stream/positions.py", " or self._has_committed_others(new)", ""),
+    ("src/questream/stream/positions.py", "start - (partition in self._last)", "start"),
     ("src/questream/migration/held.py", "publisher.publish(records, {}, None, require_hold)",
      "publisher.publish(records, {}, None, lambda: None)"),
     ("src/questream/recovery/cluster_topic.py",
@@ -244,7 +278,12 @@ EQUIVALENT: dict[str, str] = {
         f"stream/{step}.py: if recourse_of(error) is not Recourse.{recourse} -> False": (
             "the table that is asked says so of the one error that is caught there"
         )
-        for step, recourse in (("decider", "DROP"), ("publishing", "DROP"), ("publishing", "DEAD_LETTER"))
+        for step, recourse in (
+            ("decider", "DROP"),
+            ("intake", "DROP"),
+            ("publishing", "DROP"),
+            ("publishing", "DEAD_LETTER"),
+        )
     },
 }
 
