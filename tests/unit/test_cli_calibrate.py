@@ -86,6 +86,7 @@ def test_a_sample_alone_gives_a_guess_and_says_what_would_tell(sample: Path) -> 
     assert outcome.out.startswith("No threshold: ")
     assert f"{document['guess']:.3f} is a guess" in outcome.out
     assert "(guessed)" in outcome.out
+    assert "proposed" not in outcome.out
     assert "questream.toml" not in outcome.out
     assert "--ask 40" in outcome.err
 

@@ -143,9 +143,13 @@ def _print_settings(proposal: Proposal, dial: Dial) -> None:
         columns += ["falsely joined#", "missed#"]
     shown = range(max(0, proposal.row - _ROWS_BESIDE), min(len(proposal.settings), proposal.row + _ROWS_BESIDE + 1))
     print_table(columns, [_row(proposal.settings[row], dial, is_proposed=row == proposal.row) for row in shown])
-    print_line(f"moved: of a mean question's company, what is not the same as at the proposed {dial.name}.")
+    print_line(f"moved: of a mean question's company, what is not the same as at the {_side(proposal)} {dial.name}.")
     if mistakes is not None:
         print_line(f"falsely joined, missed: per 1,000 {mistakes.per}.")
+
+
+def _side(proposal: Proposal) -> str:
+    return "proposed" if proposal.is_known else "guessed"
 
 
 def _row(setting: Setting, dial: Dial, *, is_proposed: bool) -> list[str]:
@@ -182,7 +186,7 @@ def _print_costs(proposal: Proposal, dial: Dial) -> None:
 def _print_preview(one: Preview, proposal: Proposal, dial: Dial) -> None:
     side = "lower" if one.value < proposal.value else "higher"
     if abs(one.value - proposal.value) < 1e-9:
-        side = "proposed" if proposal.is_known else "guessed"
+        side = _side(proposal)
     print_line(f"\nAt {dial.written(one.value)} ({side}), the biggest clusters:")
     rows = []
     for cluster in one.biggest:
