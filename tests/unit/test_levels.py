@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from questream.clustering import level_places
-from questream.clustering.level_places import place, place_new
+from questream.clustering.level_places import PlacedLevels, place, place_new
 from questream.clustering.levels import (
     Leaves,
     LevelRules,
@@ -182,8 +183,8 @@ def test_a_wide_intent_asks_for_less() -> None:
     more = Leaves(np.arange(1, 26), np.vstack([leaves.directions, far]), np.ones(25))
     assert intent(regroup(more, Levels(), WIDE).levels, 25) == leaf(25)
     mirror = mirror_of(leaves.directions)
-    assert place_new(mirror, levels, WIDE, far) == [None]
-    assert place_new(mirror, levels, WIDE, leaves.directions[3:4]) == [Node(1, 1)]
+    assert place_new(mirror, PlacedLevels(levels), WIDE, far) == [None]
+    assert place_new(mirror, PlacedLevels(levels), WIDE, leaves.directions[3:4]) == [Node(1, 1)]
 
 
 def test_a_topic_may_be_wide() -> None:
@@ -389,6 +390,15 @@ def mirror_of(unit: Matrix) -> Mirror:
     return mirror
 
 
+def placed_in(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int]) -> dict[int, Node]:
+    """Where each of these new leaves falls, those left out that are near to none; the levels stay as they were."""
+    before, after = dict(levels.parents), PlacedLevels(levels)
+    place(mirror, after, rules, new)
+    assert levels.parents == before
+    assert {node: after.levels.parents[node] for node in before} == before
+    return {i: after.levels.parents[leaf(i)] for i in new if leaf(i) in after.levels.parents}
+
+
 def test_new_leaves_fall_where_their_neighbours_are_or_stand_alone() -> None:
     leaves = leaves_of_subjects()
     levels = regroup(leaves, Levels(), RULES).levels
@@ -396,10 +406,10 @@ def test_new_leaves_fall_where_their_neighbours_are_or_stand_alone() -> None:
     nowhere[0, -1] = -1.0
     mirror = mirror_of(np.vstack([leaves.directions, leaves.directions[3:5], nowhere]))
     first, second, alone = (len(leaves.ids) + more for more in (1, 2, 3))
-    found = place(mirror, levels, RULES, [first, second, alone])
+    found = placed_in(mirror, levels, RULES, [first, second, alone])
     assert found == {first: intent(levels, 4), second: intent(levels, 5)}
-    assert place(mirror, Levels(), RULES, [first]) == {}
-    assert place(mirror, levels, RULES, []) == {}
+    assert placed_in(mirror, Levels(), RULES, [first]) == {}
+    assert placed_in(mirror, levels, RULES, []) == {}
 
 
 def test_a_new_leaf_falls_into_no_intent_that_is_not_near_to_it() -> None:
@@ -409,15 +419,15 @@ def test_a_new_leaf_falls_into_no_intent_that_is_not_near_to_it() -> None:
     for mean, into in ((0.1, None), (0.19, None), (0.21, Node(1, 1))):
         leaves = leaves_with_one_beside(mean)
         mirror, vector = mirror_of(leaves.directions), leaves.directions[6:]
-        assert place(mirror, six, RULES, [7]).get(7) == into
+        assert placed_in(mirror, six, RULES, [7]).get(7) == into
         before = mirror_of(leaves.directions[:6])
-        assert place_new(before, six, RULES, vector) == [into]
+        assert place_new(before, PlacedLevels(six), RULES, vector) == [into]
     # The next of the intents around it is asked.
     two = Levels({**six.parents, leaf(8): Node(1, 2)}, (3, 1))
     near = unit_rows(leaves_with_one_beside(0.1).directions[6:] + 0.5 * np.eye(1, 8, 7, dtype=np.float32))
     mirror = mirror_of(np.vstack([leaves.directions, near]))
     vector = leaves_with_one_beside(0.1).directions[6:]
-    assert place_new(mirror, two, RULES, vector) == [Node(1, 2)]
+    assert place_new(mirror, PlacedLevels(two), RULES, vector) == [Node(1, 2)]
 
 
 def test_a_new_leaf_that_is_near_to_no_intent_around_it_is_in_their_topic() -> None:
@@ -425,9 +435,9 @@ def test_a_new_leaf_that_is_near_to_no_intent_around_it_is_in_their_topic() -> N
     six = {leaf(number): Node(1, 1) for number in range(1, 7)}
     levels = Levels({**six, Node(1, 1): Node(2, 1), Node(1, 2): Node(2, 1)}, (3, 2))
     after = mirror_of(leaves.directions)
-    assert place(after, levels, RULES, [7]) == {7: Node(2, 1)}
+    assert placed_in(after, levels, RULES, [7]) == {7: Node(2, 1)}
     before = mirror_of(leaves.directions[:6])
-    assert place_new(before, levels, RULES, leaves.directions[6:]) == [Node(2, 1)]
+    assert place_new(before, PlacedLevels(levels), RULES, leaves.directions[6:]) == [Node(2, 1)]
     # The next run leaves it there.
     placed = Levels({**levels.parents, leaf(7): Node(2, 1)}, levels.next_numbers)
     assert regroup(leaves, placed, WIDE, opened=6).levels.path(7) == (leaf(7), leaf(7), Node(2, 1))
@@ -444,11 +454,11 @@ def test_a_new_leaf_falls_beside_what_is_near_to_it_in_an_intent_that_people_kee
     levels = regroup(some(leaves, np.arange(15)), former, WIDE, kept).levels
     assert {intent(levels, number) for number in range(1, 16)} == {Node(1, 1)}
     assert intent(regroup(leaves, levels, WIDE, kept, opened=15).levels, 16) == Node(1, 1)
-    assert place(mirror_of(leaves.directions), levels, WIDE, [16]) == {16: Node(1, 1)}
+    assert placed_in(mirror_of(leaves.directions), levels, WIDE, [16]) == {16: Node(1, 1)}
     before = mirror_of(leaves.directions[:15])
-    assert place_new(before, levels, WIDE, leaves.directions[15:]) == [Node(1, 1)]
+    assert place_new(before, PlacedLevels(levels), WIDE, leaves.directions[15:]) == [Node(1, 1)]
     # It would be far from all of them.
-    assert place_new(before, replace(levels, kept=frozenset()), WIDE, leaves.directions[15:]) == [None]
+    assert place_new(before, PlacedLevels(replace(levels, kept=frozenset())), WIDE, leaves.directions[15:]) == [None]
 
 
 def test_the_leaves_of_an_intent_are_read_once_however_many_new_ones_ask_for_it(
@@ -465,7 +475,7 @@ def test_the_leaves_of_an_intent_are_read_once_however_many_new_ones_ask_for_it(
 
     monkeypatch.setattr(level_places, "directions", counted)
     new = list(range(25, 49))
-    assert set(place(mirror, levels, WIDE, new)) == set(new)
+    assert set(placed_in(mirror, levels, WIDE, new)) == set(new)
     assert sum(read) <= 24 + len(new)
 
 
@@ -475,8 +485,33 @@ def test_a_new_leaf_may_fall_beside_another_that_came_with_it() -> None:
     between = unit_rows(leaves.directions[:1] + 0.7 * np.eye(1, leaves.directions.shape[1], 40, dtype=np.float32))
     beyond = unit_rows(0.3 * leaves.directions[:1] + 0.9 * np.eye(1, leaves.directions.shape[1], 40, dtype=np.float32))
     mirror = mirror_of(np.vstack([leaves.directions, between, beyond]))
-    assert set(place(mirror, levels, RULES, [31, 32]).values()) == {intent(levels, 1)}
-    assert place(mirror, levels, RULES, [32]) == {}
+    assert set(placed_in(mirror, levels, RULES, [31, 32]).values()) == {intent(levels, 1)}
+    assert placed_in(mirror, levels, RULES, [32]) == {}
+    later = PlacedLevels(levels)
+    for number in (31, 32):
+        place(mirror, later, RULES, [number])
+    assert intent(later.levels, 32) == intent(levels, 1)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 12), st.one_of(st.none(), st.sampled_from([Node(1, 1), Node(1, 2), Node(2, 1)]))),
+        max_size=40,
+    )
+)
+def test_the_leaves_of_each_community_are_those_whose_parent_it_is(changes: list[tuple[int, Node | None]]) -> None:
+    levels = Levels({leaf(1): Node(1, 1), leaf(2): Node(1, 1), Node(1, 1): Node(2, 1), Node(1, 2): Node(2, 1)}, (3, 2))
+    placed = PlacedLevels(levels)
+    for number, into in changes:
+        if leaf(number) in placed.levels.parents and into is None:
+            assert placed.remove(number) is not None
+        else:
+            placed.add(number, into)
+        within = placed.levels.children()
+        for community in (Node(1, 1), Node(1, 2), Node(2, 1)):
+            leaves = [node.number for node in within.get(community, ()) if not node.level]
+            assert sorted(placed.leaves(community)) == leaves
+    assert len(levels.parents) == 4
 
 
 def test_leaves_are_read_from_a_mirror_in_the_order_of_their_ids() -> None:

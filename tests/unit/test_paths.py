@@ -13,7 +13,7 @@ from questream.deciding.level_runs import regroup_levels
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.deciding.proposal import Arrival
-from questream.domain import Decision, Source
+from questream.domain import Decision, Matrix, Source
 from questream.operations import By, Decisions
 from questream.store.protocol import Identity, LevelsMark, StoredLevels
 from questream.store.reference.store import MemoryStore
@@ -43,10 +43,11 @@ class Analysis:
                 vectors[row, [number % SUBJECTS, SUBJECTS + number]] = np.sqrt([0.6, 0.4])
             else:
                 vectors[row, SUBJECTS + number] = 1.0
-        arrivals = [
-            Arrival(Source("questions", 0, self.offset + at, 0), "", fresh=True) for at in range(len(questions))
-        ]
-        self.offset += len(questions)
+        return self.ask_vectors(vectors)
+
+    def ask_vectors(self, vectors: Matrix) -> list[Decision]:
+        arrivals = [Arrival(Source("questions", 0, self.offset + at, 0), "", fresh=True) for at in range(len(vectors))]
+        self.offset += len(vectors)
         batch = NamespaceBatch("default", self.namespaces.recovered("default"), arrivals, vectors)
         self.clusterer.decide([batch], {})
         return batch.decided().decisions
@@ -85,6 +86,23 @@ def test_a_new_cluster_is_where_its_neighbours_are_at_once_and_later() -> None:
     assert asking.ask(20)[0].path == new.path
     asking.find_levels()
     assert asking.ask(20)[0].path == new.path
+
+
+def test_a_new_cluster_that_only_another_new_one_is_near_to_is_where_that_is_at_once_and_later() -> None:
+    asking = Analysis()
+    asking.ask(*range(20))
+    asking.find_levels()
+    (between,) = asking.ask(20)
+    beyond = np.zeros((1, DIMENSION), np.float32)
+    beyond[0, [0, SUBJECTS + 20, SUBJECTS + 50]] = np.sqrt([0.12, 0.6, 0.28])
+    (new,) = asking.ask_vectors(beyond)
+    assert (new.cluster_id, new.outcome) == (22, "created")
+    assert between.path is not None
+    assert new.path == (*between.path[:2], "c22")
+    assert [again.path for again in asking.ask_vectors(np.vstack([beyond, beyond]))] == [new.path] * 2
+    # The next run begins there, and leaves it there.
+    asking.find_levels()
+    assert asking.ask_vectors(beyond)[0].path == new.path
 
 
 def test_a_new_cluster_that_is_near_to_none_has_no_path_until_levels_are_found() -> None:

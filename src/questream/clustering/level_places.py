@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -15,91 +17,110 @@ from questream.domain import Matrix
 _SHORTEST = 1e-9
 
 
-def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int]) -> dict[int, Node]:
-    """The communities that new leaves of the mirror fall into between two runs: where the leaves nearest to each are.
+class PlacedLevels:
+    """The levels of a run, to which leaves are added that are new since; one thread at a time may change them.
+
+    The leaves of the run are walked over once; what is placed later asks for the communities around it alone.
+    """
+
+    def __init__(self, levels: Levels) -> None:
+        self._parents = dict(levels.parents)
+        self.levels = replace(levels, parents=self._parents)
+        # The new ones that were looked at, those that are near to none among them.
+        self.seen: set[int] = set()
+
+    def leaves(self, community: Node) -> Sequence[int]:
+        """The clusters that are in a community with no other between."""
+        return self._leaves.get(community, ())
+
+    @cached_property
+    def _leaves(self) -> dict[Node, list[int]]:
+        found: dict[Node, list[int]] = {}
+        for (level, number), parent in self._parents.items():
+            if not level:
+                found.setdefault(parent, []).append(number)
+        return found
+
+    def add(self, cluster_id: int, community: Node | None) -> None:
+        """A cluster that is in no community is in this one, or near to none; one that is in one stays there."""
+        self.seen.add(cluster_id)
+        if community is not None and leaf(cluster_id) not in self._parents:
+            self._leaves.setdefault(community, []).append(cluster_id)
+            self._parents[leaf(cluster_id)] = community
+
+    def remove(self, cluster_id: int) -> Node | None:
+        """A cluster is in no community from now on. Returns the one that it was in."""
+        community = self._parents.get(leaf(cluster_id))
+        if community is not None:
+            self._leaves[community].remove(cluster_id)
+            del self._parents[leaf(cluster_id)]
+        return community
+
+
+def place(mirror: Mirror, placed: PlacedLevels, rules: LevelRules, new: Sequence[int]) -> None:
+    """Add the new leaves of a mirror to the communities that they fall into: where the leaves nearest to each are.
 
     An intent has to be near to the new leaf as a whole, as in a run; if it is not, the next one of those leaves is
     asked. If none is, the leaf is in the topic of most of them, as one that leaves its intent in a run stays in its
-    topic. A leaf that is not in the result has none near enough, or only such as are in no community that it may be in.
+    topic. A leaf to which none is near enough, or only such as are in no community that it may be in, is not added.
+    None is looked at twice.
     """
-    rows = mirror.rows(new)
+    rows = mirror.rows([cluster_id for cluster_id in new if cluster_id not in placed.seen])
     if not rows:
-        return {}
+        return
     directed = directions(mirror, np.array(rows))
     cosines = _cosines(mirror, directed)
     for column in range(len(rows)):
         # A leaf sees those that came before it.
         cosines[rows[column:], column] = -np.inf
-    communities = _Communities(mirror, levels, rules, directed, cosines, set(rows))
-    placed: dict[int, Node] = {}
+    communities = _Communities(mirror, placed, rules, directed, cosines)
     for column, row in enumerate(rows):
-        parent = communities.around(column)
-        if parent is not None:
-            communities.add(column, row, parent)
-            placed[int(mirror.ids[row])] = parent
-    return placed
+        communities.add(column, row, communities.around(column))
 
 
-def place_new(mirror: Mirror, levels: Levels, rules: LevelRules, vectors: Matrix) -> list[Node | None]:
-    """As `place` for leaves that each begin with one of the vectors (n, d), of length 1; they see the mirror alone."""
+def place_new(mirror: Mirror, placed: PlacedLevels, rules: LevelRules, vectors: Matrix) -> list[Node | None]:
+    """Where `place` would add leaves that each begin with one of the vectors (n, d), of length 1.
+
+    They see the mirror alone.
+    """
     if not mirror.count:
         return [None] * len(vectors)
     directed = unit_rows((vectors - mean_of_stream(mirror)).astype(np.float32))
-    communities = _Communities(mirror, levels, rules, directed, _cosines(mirror, directed), set())
+    communities = _Communities(mirror, placed, rules, directed, _cosines(mirror, directed))
     return [communities.around(column) for column in range(len(vectors))]
 
 
 class _Communities:
-    """The communities around new leaves of directions (n, d); `cosines` (m, n) are those of m clusters to each.
-
-    Of the clusters in the rows `new` none is in a community until it is added.
-    """
+    """The communities around new leaves of directions (n, d); `cosines` (m, n) are those of m clusters to each."""
 
     def __init__(
-        self,
-        mirror: Mirror,
-        levels: Levels,
-        rules: LevelRules,
-        directed: Matrix,
-        cosines: Floats,
-        new: Set[int],
+        self, mirror: Mirror, placed: PlacedLevels, rules: LevelRules, directed: Matrix, cosines: Floats
     ) -> None:
         self._mirror = mirror
-        self._least_mean_cosine = rules.least_mean_cosine
+        self._placed = placed
+        self._rules = rules
         self._directed = directed
         self._cosines = cosines
-        self._nearest = [_nearest(mirror, rules, of) for of in cosines.T]
-        near = {row for rows in self._nearest for row in rows}.difference(new)
-        parents = {row: levels.parents.get(leaf(int(mirror.ids[row]))) for row in near}
-        self._parents = {row: parent for row, parent in parents.items() if parent is not None}
-        self._rows: dict[Node, list[int]] = {parent: [] for parent in self._parents.values()}
         # Of an intent that was asked for, all that is in it and what people do not keep there: the sums of directions
         # (2, d), and questions (2,).
         self._sums: dict[Node, tuple[Floats, Floats]] = {}
-        self._kept = np.array(sorted(levels.kept), np.int64)
-        self._topics = {parent: levels.parents.get(parent) for parent in self._rows}
-        if self._rows:
-            for node, parent in levels.parents.items():
-                if parent in self._rows and not node.level:
-                    row = mirror.row_of.get(node.number)
-                    if row is not None and row not in new:
-                        self._rows[parent].append(row)
 
     def around(self, column: int) -> Node | None:
         """The community of the leaves nearest to a new one, weighed as their ties would be."""
         votes: dict[Node, float] = {}
-        for row in self._nearest[column]:
-            parent = self._parents.get(row)
+        cosines = self._cosines[:, column]
+        for row in _nearest(self._mirror, self._rules, cosines):
+            parent = self._placed.levels.parents.get(leaf(int(self._mirror.ids[row])))
             if parent is not None:
-                weight = float(self._cosines[row, column]) * float(self._mirror.members[row]) ** 0.5
+                weight = float(cosines[row]) * float(self._mirror.members[row]) ** 0.5
                 votes[parent] = votes.get(parent, 0.0) + weight
         near = (node for node in _ranked(votes) if node.level > 1 or self._is_near(node, column))
         return next(near, None) or self._topic(votes)
 
-    def add(self, column: int, row: int, parent: Node) -> None:
-        """The new leaf of this row is in that community."""
-        self._parents[row] = parent
-        if parent in self._sums:
+    def add(self, column: int, row: int, parent: Node | None) -> None:
+        """The new leaf of this row is in that community, or near to none."""
+        self._placed.add(int(self._mirror.ids[row]), parent)
+        if parent is not None and parent in self._sums:
             sums, questions = self._sums[parent]
             members = float(self._mirror.members[row])
             self._sums[parent] = sums + members * self._directed[column], questions + members
@@ -108,7 +129,7 @@ class _Communities:
         """The topic of most of the votes for intents."""
         above: dict[Node, float] = {}
         for intent, weight in votes.items():
-            topic = self._topics.get(intent)
+            topic = self._placed.levels.parents.get(intent)
             if topic is not None:
                 above[topic] = above.get(topic, 0.0) + weight
         return next(iter(_ranked(above)), None)
@@ -116,14 +137,15 @@ class _Communities:
     def _is_near(self, intent: Node, column: int) -> bool:
         """True if the new leaf is near to all that is in the intent, or to what people do not keep there."""
         if intent not in self._sums:
-            self._sums[intent] = self._sums_of(self._rows[intent])
+            self._sums[intent] = self._sums_of(self._mirror.rows(self._placed.leaves(intent)))
         sums, questions = self._sums[intent]
-        asked = least_mean_cosine(sums[0], float(questions[0]), self._least_mean_cosine)
+        asked = least_mean_cosine(sums[0], float(questions[0]), self._rules.least_mean_cosine)
         return bool((mean_of(sums @ self._directed[column], questions) >= asked).any())
 
     def _sums_of(self, rows: Sequence[int]) -> tuple[Floats, Floats]:
         members = self._mirror.members[rows].astype(np.float64)
-        is_kept = np.isin(self._mirror.ids[rows], self._kept)
+        kept = self._placed.levels.kept
+        is_kept = [number in kept for number in self._mirror.ids[rows].tolist()]
         counted = np.stack([members, np.where(is_kept, 0.0, members)])
         return counted @ directions(self._mirror, np.array(rows)).astype(np.float64), counted.sum(axis=1)
 

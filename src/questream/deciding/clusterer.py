@@ -271,6 +271,7 @@ class Clusterer:
         for part in proposal.partitions:
             self.namespaces.note_head(namespace, (part.topic, part.partition), proposal.store_epoch, part.last)
         self._turns.note_committed(namespace, batch.missed_changes)
+        self._paths.note_committed(namespace, attempt.rows)
         self.mirrors.advance(namespace, reply.missed, reply.seq, changes_of(proposal))
         model = attempt.config.identity.model
         joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}

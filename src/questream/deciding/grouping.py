@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from questream.clustering.level_places import place
+from questream.clustering.level_places import PlacedLevels, place
 from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaf, regroup
 from questream.clustering.mirror import Mirror
 
@@ -21,30 +21,28 @@ class Grouping:
 
     def __init__(self, rules: LevelRules) -> None:
         self.rules = rules
-        self._parents: dict[Node, Node] = {}
-        self._levels = Levels(self._parents)
+        self._placed = PlacedLevels(Levels())
         self._questions = 0
 
     @property
     def levels(self) -> Levels:
         """The present levels."""
-        return self._levels
+        return self._placed.levels
 
     def path(self, cluster_id: int) -> tuple[Node, ...]:
         """A leaf with its intent and its topic."""
-        return self._levels.path(cluster_id)
+        return self.levels.path(cluster_id)
 
     def add(self, mirror: Mirror, created: Sequence[int]) -> None:
         """Leaves that were opened since the last run."""
-        for cluster_id, parent in place(mirror, self._levels, self.rules, created).items():
-            self._parents[leaf(cluster_id)] = parent
+        place(mirror, self._placed, self.rules, created)
 
     def merge(self, merged: Iterable[tuple[int, int]]) -> None:
         """Leaves became one, each pair (survivor, loser); one that was alone comes to the place of the other."""
         for survivor, loser in merged:
-            parent = self._parents.pop(leaf(loser), None)
-            if parent is not None:
-                self._parents.setdefault(leaf(survivor), parent)
+            parent = self._placed.remove(loser)
+            if parent is not None and leaf(survivor) not in self.levels.parents:
+                self._placed.add(survivor, parent)
 
     def is_due(self, questions: int) -> bool:
         """True if the levels should be found anew, at so many questions since the beginning."""
@@ -52,8 +50,7 @@ class Grouping:
 
     def run(self, leaves: Leaves, questions: int) -> Mapping[Node, Node | None]:
         """Find the levels anew at so many questions; returns the communities that are no more, as `Regrouped.ended`."""
-        found = regroup(leaves, self._levels, self.rules)
-        self._parents = dict(found.levels.parents)
-        self._levels = Levels(self._parents, found.levels.next_numbers)
+        found = regroup(leaves, self.levels, self.rules)
+        self._placed = PlacedLevels(found.levels)
         self._questions = questions
         return found.ended

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from questream.clustering.level_places import place
+from questream.clustering.level_places import PlacedLevels, place
 from questream.clustering.levels import (
     Leaves,
     LevelRules,
@@ -81,14 +81,13 @@ def kept_nodes(states: Iterable[ClusterState]) -> dict[Node, Node]:
 
 def current_levels(mirror: Mirror, stored: StoredLevels, rules: LevelRules) -> Levels:
     """The levels as stored, with each cluster that is new since where the clusters nearest to it are."""
-    levels = stored.levels
-    if not levels.parents:
-        return levels
+    if not stored.levels.parents:
+        return stored.levels
+    placed = PlacedLevels(stored.levels)
     new = sorted(int(number) for number in mirror.ids if not stored.knows(int(number)))
     for start in range(0, len(new), _PLACED_AT_ONCE):
-        placed = place(mirror, levels, rules, new[start : start + _PLACED_AT_ONCE])
-        levels = replace(levels, parents={**levels.parents, **{leaf(i): into for i, into in placed.items()}})
-    return levels
+        place(mirror, placed, rules, new[start : start + _PLACED_AT_ONCE])
+    return placed.levels
 
 
 def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> dict[Node, Node | None]:

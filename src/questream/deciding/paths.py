@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from questream.clustering.level_places import place, place_new
-from questream.clustering.levels import LevelRules, Levels, Node, leaf
+from questream.clustering.level_places import PlacedLevels, place, place_new
+from questream.clustering.levels import LevelRules, Node, leaf, parse_node
 from questream.clustering.mirror import Mirror
 from questream.clustering.stored_levels import Within
 from questream.domain import Matrix
@@ -58,8 +58,8 @@ def clusters_within(
     """
     if not stored.version:
         return {}
-    new = sorted(i for i in cluster_ids if not stored.knows(i) and i in mirror.row_of)
-    placed = place(mirror, stored.levels, rules, new)
+    placed = PlacedLevels(stored.levels)
+    place(mirror, placed, rules, sorted(i for i in cluster_ids if not stored.knows(i)))
     paths = {i: _path(stored, placed, i) for i in cluster_ids}
     return {i: stored.within(path) for i, path in paths.items() if path is not None}
 
@@ -69,9 +69,9 @@ def new_cluster_within(stored: StoredLevels, mirror: Mirror, vector: Matrix, rul
     if not stored.version:
         return None
     number = max(mirror.next_id, stored.opened + 1)
-    (parent,) = place_new(mirror, stored.levels, rules, vector)
-    path = _path(stored, {number: parent}, number)
-    return None if path is None else stored.within(path)
+    placed = PlacedLevels(stored.levels)
+    (parent,) = place_new(mirror, placed, rules, vector)
+    return None if parent is None else stored.within(_path_in(placed, number, parent))
 
 
 class Paths:
@@ -80,8 +80,8 @@ class Paths:
     def __init__(self, snapshots: LevelSnapshots, rules: LevelRules | None = None) -> None:
         self._snapshots = snapshots
         self._rules = rules or LevelRules()
-        # By namespace: the levels in force, and the places of clusters that are new since. None: near to none.
-        self._placed: dict[str, tuple[StoredLevels, dict[int, Node | None]]] = {}
+        # By namespace: the levels in force, and these with the clusters that are new since.
+        self._placed: dict[str, tuple[StoredLevels, PlacedLevels]] = {}
 
     def forget(self, namespace: str) -> None:
         """Forget a namespace until a question comes to it."""
@@ -97,32 +97,33 @@ class Paths:
         if stored is None:
             self.forget(namespace)
             return list(rows)
-        known, placed = self._placed.get(namespace, (stored, {}))
-        if known is not stored or len(placed) > _MOST_PLACED:
-            placed = {}
-        self._placed[namespace] = (stored, placed)
+        placed = self._with_new(namespace, stored)
         clusters = {row.cluster_id for row in rows if row.cluster_id is not None}
         opened = {row.cluster_id: at for at, row in enumerate(rows) if row.created and row.cluster_id is not None}
-        self._place(mirror, stored.levels, placed, {i for i in clusters if not stored.knows(i)})
+        place(mirror, placed, self._rules, sorted(i for i in clusters if not stored.knows(i)))
         # Of this plan alone: another may open other clusters under these numbers.
-        here = {i: into for i, into in placed.items() if i not in opened}
+        paths = {i: _path(stored, placed, i) for i in clusters - opened.keys()}
         if opened:
-            parents = {leaf(i): into for i, into in here.items() if into is not None}
-            levels = replace(stored.levels, parents={**stored.levels.parents, **parents}) if parents else stored.levels
-            here |= dict(
-                zip(opened, place_new(mirror, levels, self._rules, vectors[list(opened.values())]), strict=True)
-            )
-        paths = {i: _path(stored, here, i) for i in clusters}
+            parents = place_new(mirror, placed, self._rules, vectors[list(opened.values())])
+            for i, parent in zip(opened, parents, strict=True):
+                paths[i] = None if parent is None else _path_in(placed, i, parent)
         return [_on_path(row, stored, None if row.cluster_id is None else paths[row.cluster_id]) for row in rows]
 
-    def _place(
-        self, mirror: Mirror, levels: Levels, placed: dict[int, Node | None], cluster_ids: Collection[int]
-    ) -> None:
-        """Find where clusters of the mirror are that were not looked at yet."""
-        new = sorted({i for i in cluster_ids if i not in placed and i in mirror.row_of})
-        if new:
-            found = place(mirror, levels, self._rules, new)
-            placed.update((i, found.get(i)) for i in new)
+    def note_committed(self, namespace: str, rows: Sequence[LedgerRow]) -> None:
+        """Rows that `with_paths` gave are in the ledger: the clusters that they open stay where these paths say."""
+        _, placed = self._placed.get(namespace, (None, None))
+        if placed is not None:
+            for row in rows:
+                if row.created and row.cluster_id is not None:
+                    placed.add(row.cluster_id, _parent_in(row.path))
+
+    def _with_new(self, namespace: str, stored: StoredLevels) -> PlacedLevels:
+        """The levels of a namespace with the clusters that were found new since."""
+        known, placed = self._placed.get(namespace, (None, None))
+        if placed is None or known is not stored or len(placed.seen) > _MOST_PLACED:
+            placed = PlacedLevels(stored.levels)
+            self._placed[namespace] = stored, placed
+        return placed
 
 
 def _on_path(row: LedgerRow, stored: StoredLevels, path: tuple[Node, ...] | None) -> LedgerRow:
@@ -133,16 +134,21 @@ def _on_path(row: LedgerRow, stored: StoredLevels, path: tuple[Node, ...] | None
     return replace(row, path=(str(topic), str(intent), str(own)), inherited=stored.naming(path))
 
 
-def _path(
-    stored: StoredLevels, placed: Mapping[int, Node | None] | Mapping[int, Node], cluster_id: int
-) -> tuple[Node, ...] | None:
-    """The cluster, its intent and its topic."""
-    if stored.knows(cluster_id):
-        return stored.levels.path(cluster_id)
-    parent = placed.get(cluster_id)
-    if parent is None:
-        return None
-    above = stored.levels.parents.get(parent, parent)
+def _path(stored: StoredLevels, placed: PlacedLevels, cluster_id: int) -> tuple[Node, ...] | None:
+    """The cluster, its intent and its topic; None for one that is new and near to none."""
+    if stored.knows(cluster_id) or leaf(cluster_id) in placed.levels.parents:
+        return placed.levels.path(cluster_id)
+    return None
+
+
+def _parent_in(path: tuple[str, ...] | None) -> Node | None:
+    """The intent or topic that a cluster of this path is in; None for one that is alone."""
+    above = [] if path is None else [node for node in map(parse_node, path) if node.level]
+    return min(above, default=None)
+
+
+def _path_in(placed: PlacedLevels, cluster_id: int, parent: Node) -> tuple[Node, ...]:
+    """The path of a cluster that would be in this intent or topic."""
     # A cluster may be alone among intents and be in a topic: then it is its own intent.
     intent = parent if parent.level == 1 else leaf(cluster_id)
-    return leaf(cluster_id), intent, above
+    return leaf(cluster_id), intent, placed.levels.parents.get(parent, parent)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from questream.clustering.level_places import place
+from questream.clustering.level_places import PlacedLevels, place
 from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.stored_levels import StoredLevels, Within
 from questream.garbage import garbage_collection_delayed
@@ -24,11 +24,11 @@ _LOOK_SECONDS = 1.0
 class _Kept:
     stored: StoredLevels
     places: Places
-    # Clusters that are new since, and where those nearest to them are; None: near to none.
-    placed: dict[int, Node | None] = field(default_factory=dict)
+    # With the clusters that are new since; the mirror's lock is held while these are added.
+    placed: PlacedLevels
 
 
-_NONE = _Kept(StoredLevels(), Places.of(Levels()))
+_NONE = _Kept(StoredLevels(), Places.of(Levels()), PlacedLevels(Levels()))
 
 
 @dataclass(slots=True)
@@ -86,11 +86,9 @@ class CurrentLevels:
             return None
         if kept.stored.knows(cluster_id):
             return kept.stored.within(kept.stored.levels.path(cluster_id))
-        levels = kept.stored.levels
-        into = {leaf(number): node for number, node in self._place(namespace, kept, [cluster_id]).items()}
-        if not into:
+        if not self._place(namespace, kept, [cluster_id]):
             return None
-        return kept.stored.within(replace(levels, parents={**levels.parents, **into}).path(cluster_id))
+        return kept.stored.within(kept.placed.levels.path(cluster_id))
 
     def _keep_up(self) -> None:
         while not self._closed.wait(_LOOK_SECONDS):
@@ -117,7 +115,7 @@ class CurrentLevels:
             if known.kept.stored.version != self._version(namespace):
                 with garbage_collection_delayed():
                     stored = self._store.levels(namespace)
-                    known.kept = _Kept(stored, Places.of(stored.levels))
+                    known.kept = _Kept(stored, Places.of(stored.levels), PlacedLevels(stored.levels))
             return known.kept
 
     def _version(self, namespace: str) -> int:
@@ -133,19 +131,14 @@ class CurrentLevels:
                 self._namespaces.popitem(last=False)
             return known
 
-    def _place(self, namespace: str, kept: _Kept, new: Iterable[int]) -> dict[int, Node]:
+    def _place(self, namespace: str, kept: _Kept, new: Sequence[int]) -> dict[int, Node]:
         """The intents and topics of these new clusters, as far as they are near to others."""
-        levels, placed = kept.stored.levels, kept.placed
-        missing = [number for number in new if number not in placed]
-        if missing:
-            try:
+        try:
+            if not kept.placed.seen.issuperset(new):
                 with self._mirrors.of(namespace) as mirror:
-                    there = [number for number in missing if number in mirror.row_of]
-                    into = {leaf(i): node for i, node in list(placed.items()) if node is not None}
-                    current = replace(levels, parents={**levels.parents, **into})
-                    found = place(mirror, current, LevelRules(), there)
-                placed.update((number, found.get(number)) for number in there)
-            except Refused:
-                # The centroids are being read: the next request finds them.
-                pass
-        return {number: node for number in new if (node := placed.get(number)) is not None}
+                    place(mirror, kept.placed, LevelRules(), new)
+        except Refused:
+            # The centroids are being read: the next request finds them.
+            pass
+        parents = kept.placed.levels.parents
+        return {number: parents[leaf(number)] for number in new if leaf(number) in parents}
