@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from kafka.admin import (
 from redis.exceptions import ResponseError
 
 from questream import QuestionClusterer
-from questream.clustering.rules import Similarity
+from questream.clustering.rules import Rules, Similarity
+from questream.deciding.config import identity_of
 from questream.embedded import embedded_broker, embedded_store
 from questream.errors import ExitCode
 from questream.settings import RedisSettings, Settings
@@ -525,6 +527,23 @@ def test_a_namespace_of_texts_that_were_prepared_in_another_way_is_told(
     assert found["namespace"]["status"] == "ok"
     assert found["preparation"]["status"] == "warn"
     assert "prepared by mail-6, this worker's are by nothing" in found["preparation"]["told"]
+    assert "set input.prepare" in found["preparation"]["remedy"]
+
+
+def test_of_a_namespace_that_an_earlier_release_prepared_no_setting_is_to_be_changed(
+    redis_url: str, minilm: Path, encoder: Any
+) -> None:
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    store.open("default", replace(identity_of(encoder, Rules(0.7, 0.7)), prepared_by="mail-5"))
+    found = findings(
+        f"--redis.url={redis_url}",
+        f"--model.name={minilm}",
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    assert found["preparation"]["status"] == "warn"
+    assert "prepared by mail-5, this worker's are by mail-6" in found["preparation"]["told"]
+    assert "nothing has to be done" in found["preparation"]["remedy"]
 
 
 def test_a_model_that_is_still_to_be_fetched_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

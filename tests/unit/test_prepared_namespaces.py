@@ -11,7 +11,7 @@ import pytest
 from questream.clustering.rules import Rules
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.namespaces import Namespaces
-from questream.preparing import Preparation, version_of, version_of_function, without_frame
+from questream.preparing import Preparation, is_of_one_kind, version_of, version_of_function, without_frame
 from questream.settings import InputSettings
 from questream.store.protocol import Identity
 from questream.store.reference.store import MemoryStore
@@ -57,3 +57,17 @@ def test_functions_of_a_notebook_are_named_by_where_they_are() -> None:
     assert version_of_function(str) == ""
     assert version_of_function(str.upper) != version_of_function(str.lower)
     assert version_of_function(partial(str.replace, "a", "b")) == "functools:partial"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("mail-5", "mail-6", True),
+        ("mail-5+own:hook", "mail-12+own:hook", True),
+        ("mail-5", "mail-6+own:hook", False),
+        ("mail-5", "", False),
+        ("own:mail-5", "own:mail-6", False),
+    ],
+)
+def test_releases_of_one_preparation_are_told_from_other_settings(one: str, other: str, same: bool) -> None:
+    assert is_of_one_kind(one, other) is is_of_one_kind(other, one) is same

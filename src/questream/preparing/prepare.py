@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # The preparation of mails has a version: another may give another text, and vectors of the two are not alike.
 _MAIL = "mail-6"
+_RELEASE = re.compile(r"(?<=^mail-)\d+")
 
 
 def without_frame(text: str) -> str:
@@ -31,6 +33,11 @@ def without_frame(text: str) -> str:
 def version_of(settings: InputSettings) -> str:
     """The version of the preparation that the settings ask for, as decisions carry it; '' for none."""
     return "+".join(filter(None, (_MAIL if settings.prepare == "auto" else None, settings.prepare_hook)))
+
+
+def is_of_one_kind(one: str, other: str) -> bool:
+    """True if two versions differ by the release of the preparation of mails alone, not by the settings."""
+    return _RELEASE.sub("", one) == _RELEASE.sub("", other)
 
 
 def version_of_function(prepare: Callable[[str], str]) -> str:

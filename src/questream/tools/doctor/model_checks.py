@@ -13,7 +13,7 @@ import numpy as np
 from questream.clustering.background import reached_by_unrelated
 from questream.domain import NamespaceState
 from questream.errors import ModelError
-from questream.preparing import version_of
+from questream.preparing import is_of_one_kind, version_of
 from questream.settings import ModelSettings
 from questream.store.redis.store import RedisStore
 from questream.tools.doctor.findings import Check, CheckContext, Finding, FoundModel
@@ -111,7 +111,9 @@ def _preparation(store: RedisStore, context: CheckContext) -> Iterator[Finding]:
         "warn",
         f"its first texts were prepared by {first or 'nothing'}, this worker's are by {ours or 'nothing'}: its clusters"
         " hold both",
-        "set input.prepare and input.prepare_hook as they were, or clusters.namespace to a new one",
+        "nothing has to be done; a new clusters.namespace has texts of one preparation alone"
+        if is_of_one_kind(first, ours)
+        else "set input.prepare and input.prepare_hook as they were, or clusters.namespace to a new one",
     )
 
 
