@@ -22,7 +22,7 @@ _OPPOSITE: dict[int, int] = {
     Role.WITHOUT: Role.WITH,
 }
 _OPPOSITE |= {Role.ABOVE: Role.BELOW, Role.BELOW: Role.ABOVE}
-_SWAPPED = frozenset((Role.FROM, Role.TO, Role.BEFORE, Role.AFTER, Role.FOR, Role.AGENT, Role.THAN))
+_SWAPPED = frozenset((Role.FROM, Role.TO, Role.BEFORE, Role.AFTER, Role.FOR, Role.AGENT, Role.THAN, Role.OBJECT))
 _RECIPROCAL = frozenset((Role.FROM, Role.TO))
 _CALENDAR = frozenset((TIME, MONTHS))
 _MEASURED = frozenset((4, 6))
@@ -189,7 +189,10 @@ def _negations(one: _Read, two: _Read) -> bool:
 def _negated_alone(one: _Read, two: _Read) -> bool:
     if one.flags & Flag.FAILING and two.flags & Flag.HELP:
         return False
-    return bool(one.negated) and all(stem in two.words and stem not in two.negated for stem in one.negated)
+    lacked = two.roles.get(Role.WITHOUT, frozenset())
+    return bool(one.negated) and all(
+        stem in two.words and stem not in two.negated and stem & 0xFFFFFF not in lacked for stem in one.negated
+    )
 
 
 def _directions(one: _Read, two: _Read) -> bool:

@@ -26,6 +26,8 @@ _CAPITALS_SHARE = 0.6
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-_.:/#'&][^\W_]+|,\d+)*|[$€£¥%°]|[\"“”„«»]|[.,;:?!()…]")
 _QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
+# 'Save', unlike the apostrophes of "the users' guide".
+_SINGLE_QUOTED = re.compile(r"(?<![\w'])'(?=\w)([^'\"]{1,60})(?<=[\w.!?])'(?!\w)")
 _QUOTED_CHARACTERS = 60
 _INITIALS = re.compile(r"\b(?:[A-Z]\.){2,}")
 _ELIDED = re.compile(r"\b([ldnjmsct]|qu)'(?=\w)", re.IGNORECASE)
@@ -93,8 +95,10 @@ def _languages_of() -> dict[str, tuple[int, ...]]:
 
 
 def _plain(text: str) -> str:
-    if "’" in text:
-        text = text.replace("’", "'")
+    if "’" in text or "‘" in text:
+        text = text.replace("’", "'").replace("‘", "'")
+    if "'" in text:
+        text = _SINGLE_QUOTED.sub(r'"\1"', text)
     if '"' in text:
         text = text.replace('""', '"')
         if text[:1] == '"' == text[-1:] and text.count('"') != 2:
@@ -124,7 +128,7 @@ class _Reader:
         self._verbs: list[tuple[str, int]] = []
         self._capitals: list[str] = []  # of the words of a name
         self._last_name = 0
-        capitals = sum(token[0].isupper() for token in tokens)
+        capitals = sum(token[0].isupper() for token in tokens[1:])
         are_rare = capitals <= max(2, _CAPITALS_SHARE * len(tokens))
         # German writes all nouns so, and not their inside.
         self._capitals_mark_names, self._mixed_mark_names = are_rare and words.language != "de", are_rare
@@ -169,6 +173,8 @@ class _Reader:
         leads = self._preposition(at, lower)
         if lower in words.particles:
             self._phrase(at, lower)
+        if lower in words.paired and self._verbs and self._verbs[-1][1] == at - 1:
+            self._items.append(words.paired_pole(self._verbs[-1][0], lower))
         if lower in words.boundaries:
             self._negated = 0
         if entry.parts:
@@ -176,7 +182,8 @@ class _Reader:
                 self._word(at, part)
             return
         opens_clause = self._led == _LED_WORDS and self._roles in _OF_CLAUSES and lower not in words.boundaries
-        if not (leads or opens_clause or lower in words.determiners):
+        goes_on = self._roles in _OF_CLAUSES and (lower in words.prepositions or lower in words.agents)
+        if not (leads or opens_clause or goes_on or lower in words.determiners):
             self._led = 0
         if self._negated < _NEGATED_WORDS and (leads or lower in words.prepositions):
             self._negated = 0
@@ -202,6 +209,7 @@ class _Reader:
             self._items.append(item(Kind.NEGATED, part.word & PAYLOAD))
         elif part.poles:
             self._items += [pole & ~STATE for pole in part.poles] if is_action else part.poles
+        self._items += part.choices
         if part.turned:
             self._items += [found for found in part.turned if not (is_action and found >> PAYLOAD_BITS == Kind.STATE)]
         is_capital = self._capitals_mark_names and part.is_capital and not self._begins(at)
@@ -279,6 +287,9 @@ class _Reader:
         words, following = self._words, self._following(at)
         roles = words.roles.get(lower) or words.roles.get(f"{lower}_{following}")
         before = self._lowered[at - 1] if at else ""
+        if lower in words.objects and not (before in words.prepositions or before in words.roles):
+            self._roles, self._led = (Role.OBJECT,), 1
+            return True
         if roles is None:
             if lower in words.agents and self._is_participle(before):
                 self._roles, self._led = (Role.AGENT,), _LED_WORDS

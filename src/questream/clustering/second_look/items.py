@@ -72,3 +72,4 @@ class Role(IntEnum):
     FOR = 9
     AGENT = 10
     THAN = 11
+    OBJECT = 12

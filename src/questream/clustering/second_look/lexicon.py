@@ -18,7 +18,10 @@ LANGUAGES = ("en", "de", "fr", "es")
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """The words of one language, in lower case. `poles` are items by stem, `phrases` by verb's stem and particle."""
+    """The words of one language, in lower case. `poles` are items by stem, `phrases` by verb's stem and particle.
+
+    `choices` are those of an axis with more than two poles: "not on Monday" is not "on Tuesday".
+    """
 
     language: str
     function: frozenset[str]
@@ -40,12 +43,15 @@ class Lexicon:
     verbs: frozenset[str]
     halves: frozenset[str]
     agents: frozenset[str]
+    objects: frozenset[str]
+    paired: Mapping[str, str]
     numbers: Mapping[str, float]
     number_joint: str
     scales: Mapping[str, float]
     roles: Mapping[str, tuple[int, ...]]
     irregular: Mapping[str, str]
     poles: Mapping[str, tuple[int, ...]]
+    choices: Mapping[str, tuple[int, ...]]
     listed: frozenset[str]
     phrases: Mapping[tuple[str, str], tuple[int, ...]]
     particles: frozenset[str]
@@ -57,6 +63,10 @@ class Lexicon:
         """The stem of a word in lower case."""
         known = self.irregular.get(word)
         return stem_of(known or word, self.language)
+
+    def paired_pole(self, stem: str, particle: str) -> int:
+        """The item of a verb's particle, which excludes the other of its pair with the same verb: "scroll up"."""
+        return item(Kind.POLE, hashed(f"{stem} {self.paired[particle]}", 15) << 13 | hashed(particle, 12))
 
     def reworded(self, text: str) -> str:
         """The text with phrases such as `no longer` as the words that they stand for."""
@@ -75,22 +85,28 @@ def lexicon(language: str) -> Lexicon:
     def values(name: str) -> dict[str, float]:
         return {word: float(value) for word, _, value in (pair.partition("=") for pair in raw[name].split())}
 
-    irregular = {word: base for word, _, base in (pair.partition("=") for pair in raw["irregular"].split())}
+    def pairs(name: str) -> dict[str, str]:
+        return {word: other for word, _, other in (pair.partition("=") for pair in raw[name].split())}
+
+    irregular = pairs("irregular")
     roles: dict[str, tuple[int, ...]] = {}
     for role in Role:
-        for word in raw[role.name.lower()].split() if role is not Role.AGENT else ():
+        for word in raw[role.name.lower()].split() if role not in (Role.AGENT, Role.OBJECT) else ():
             roles[word] = (*roles.get(word, ()), role)
     poles: dict[str, tuple[int, ...]] = {}
+    choices: dict[str, tuple[int, ...]] = {}
     listed: set[str] = set()
     phrases: dict[tuple[str, str], tuple[int, ...]] = {}
-    for entry, pole in _entries([*raw["axes"], *read_lexicon("any")["axes"]]):
+    for entry, pole, is_choice in _entries(language):
         verb, _, particle = entry.partition("_")
         stem = stem_of(irregular.get(verb, verb), language)
         listed.add(verb)
         if particle:
             phrases[stem, particle] = (*phrases.get((stem, particle), ()), pole)
-        elif pole not in poles.get(stem, ()):
-            poles[stem] = (*poles.get(stem, ()), pole)
+            continue
+        known = choices if is_choice else poles
+        if pole not in known.get(stem, ()):
+            known[stem] = (*known.get(stem, ()), pole)
     reworded = ["|".join(map(re.escape, phrases.split(" / "))) for phrases in raw["rewordings"].values()]
     return Lexicon(
         language=language,
@@ -113,12 +129,15 @@ def lexicon(language: str) -> Lexicon:
         verbs=words("verbs"),
         halves=words("halves"),
         agents=words("agent"),
+        objects=words("object"),
+        paired=pairs("paired"),
         numbers={**values("numbers"), **values("ordinals")},
         number_joint=raw["number_joint"],
         scales=values("scales"),
         roles=roles,
         irregular=irregular,
         poles=poles,
+        choices=choices,
         listed=frozenset(listed),
         phrases=phrases,
         particles=frozenset(particle for _, particle in phrases),
@@ -128,15 +147,24 @@ def lexicon(language: str) -> Lexicon:
     )
 
 
-def _entries(axes: list[str]) -> Iterator[tuple[str, int]]:
-    """Each entry of the axes with the item of its pole. An axis and a pole are named by their first entries."""
-    for axis in axes:
-        poles = [pole.split() for pole in axis.split("|")]
-        # The names of two poles: "light" is one thing beside "heavy" and another beside "dark".
-        name = hashed(f"{poles[0][0]}|{poles[1][0]}", 15) << 1
+def axes_of(language: str) -> list[list[list[str]]]:
+    """The axes of a language and those of all languages, each as the words of its poles."""
+    own, shared = read_lexicon(language), read_lexicon("any")
+    axes = [[pole.split() for pole in axis.split("|")] for axis in (*own["axes"], *shared["axes"])]
+    return axes + [[entry.split("/") for entry in entries.split()] for entries in shared["lists"]]
+
+
+def axis_name(poles: list[list[str]]) -> int:
+    """The axis of an item: the names of two poles, since "light" is one thing beside "heavy", another beside "dark"."""
+    return hashed(f"{poles[0][0]}|{poles[1][0]}", 15) << 1
+
+
+def _entries(language: str) -> Iterator[tuple[str, int, bool]]:
+    """Each entry of the axes with the item of its pole, named by its first entry; true if there are more than two."""
+    for poles in axes_of(language):
         for pole in poles:
             for entry in pole:
-                yield entry, item(Kind.POLE, name << 12 | hashed(pole[0], 12))
+                yield entry, item(Kind.POLE, axis_name(poles) << 12 | hashed(pole[0], 12)), len(poles) > 2
 
 
 def read_lexicon(name: str) -> dict[str, Any]:

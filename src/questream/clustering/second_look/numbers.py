@@ -42,7 +42,7 @@ _ALONE = frozenset(
 )
 # Between hundreds and what is below them.
 _AND = frozenset(("and", "und", "et", "y"))
-_ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+_ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th", "er", "ère", "ème", "º", "ª"))
 _MIDDAY = {"am": 0, "pm": 720}
 # "À 17 heures" is an hour of the day, "en 2 heures" is for how long.
 _HOUR_OF_DAY = ("à", "heures")

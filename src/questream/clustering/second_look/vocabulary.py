@@ -38,6 +38,7 @@ class Part:
     stem: str
     word: int
     poles: tuple[int, ...]
+    choices: tuple[int, ...]
     turned: tuple[int, ...]
     is_capital: bool
     is_mixed: bool
@@ -85,7 +86,9 @@ def _entry(token: str, language: str) -> Entry:
     is_negator = is_contraction or lower in words.negators or lower in words.failing or lower in words.stopped
     parts: tuple[Part, ...] = ()
     if lower not in words.function and not (is_contraction or lower in words.negators):
-        parts = tuple(part_of(part, words) for part in _SEPARATORS.split(token) if part)
+        # A longer one is no name of some words, and as many parts would be a name that takes their square to read.
+        pieces = _SEPARATORS.split(token) if len(token) <= _KEPT_CHARACTERS else [token]
+        parts = tuple(part_of(piece, words) for piece in pieces if piece)
     leads = lower in words.roles or lower in words.agents or lower in words.compound or lower in words.particles
     is_plain = bool(parts) and not (may_be_number or is_negator or leads or lower in words.boundaries)
     return Entry(lower, False, False, may_be_number, 0, flags, is_contraction, is_negator, is_plain, parts)
@@ -110,6 +113,7 @@ def part_of(word: str, words: Lexicon) -> Part:
         stem=stem,
         word=item(Kind.WORD, hashed(stem)),
         poles=poles,
+        choices=words.choices.get(stem, ()),
         turned=turned,
         is_capital=word[0].isupper(),
         is_mixed=_MIXED.match(word) is not None,
