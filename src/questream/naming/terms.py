@@ -12,7 +12,7 @@ from questream.clustering.second_look.items import PAYLOAD_BITS, Kind
 from questream.clustering.second_look.kept import Kept
 from questream.clustering.second_look.lexicon import Lexicon, lexicon
 from questream.clustering.second_look.numbers import number_at
-from questream.clustering.second_look.vocabulary import Entry, entry_of
+from questream.clustering.second_look.vocabulary import Entry, entries_of
 from questream.prepared import about_in
 
 # Of a long mail the first sentences.
@@ -46,7 +46,7 @@ def terms_of(text: str) -> tuple[Term, ...]:
     text = about_in(text)
     tokens = tokens_of(text)[:_MOST_TOKENS]
     words = lexicon(language_of(text))
-    entries = [entry_of(token, words.language) for token in tokens]
+    entries = entries_of(tokens, words.language)
     lowered = [entry.lower for entry in entries]
     found: dict[int, Term] = {}
     at, negator = 0, ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 
 from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, Kind, Role, hashed, item
 from questream.clustering.second_look.lexicon import LANGUAGES, Lexicon, lexicon
 from questream.clustering.second_look.numbers import number_at
-from questream.clustering.second_look.vocabulary import STATE, Entry, Part, entry_of, part_of
+from questream.clustering.second_look.vocabulary import STATE, Entry, Part, entries_of, part_of
 from questream.prepared import about_in
 
 Features = tuple[int, ...]
@@ -33,6 +33,7 @@ _INITIALS = re.compile(r"\b(?:[A-Z]\.){2,}")
 _ELIDED = re.compile(r"\b([ldnjmsct]|qu)'(?=\w)", re.IGNORECASE)
 # "Peut-il", "y a-t-il": the verb and its pronoun.
 _INVERTED = re.compile(r"(?:-t)?-(ils?|elles?|on|vous|nous|je|tu|ce)\b", re.IGNORECASE)
+_LETTERS_ALONE = re.compile(r"[^\W\d_]+")
 _INCHES = re.compile(r"(?<=\d)\"(?=\s)")
 _NON = re.compile(r"\bnon-(?=[a-z])", re.IGNORECASE)
 _DO_NOT = frozenset(("don't", "dont"))
@@ -73,10 +74,11 @@ def tokens_of(text: str) -> list[str]:
 
 def language_of(text: str) -> str:
     """The language most of whose small words and letters a text has; English where it has none."""
-    known, counts = _languages_of(), [0] * len(LANGUAGES)
-    for word in re.findall(r"[^\W\d_]+", text.lower()):
-        for at in known.get(word, ()):
-            counts[at] += 1
+    counts = [0] * len(LANGUAGES)
+    for found in map(_languages_of().get, _LETTERS_ALONE.findall(text.lower())):
+        if found:
+            for at in found:
+                counts[at] += 1
     if not text.isascii():
         letters = set(text)
         for at, own in enumerate(_LETTERS):
@@ -117,7 +119,7 @@ class _Reader:
 
     def __init__(self, tokens: Sequence[str], words: Lexicon) -> None:
         self._words = words
-        self._entries = [entry_of(token, words.language) for token in tokens]
+        self._entries = entries_of(tokens, words.language)
         self._lowered = [entry.lower for entry in self._entries]
         self._items: list[int] = []
         self._flags = 0
@@ -128,10 +130,7 @@ class _Reader:
         self._verbs: list[tuple[str, int]] = []
         self._capitals: list[str] = []  # of the words of a name
         self._last_name = 0
-        capitals = sum(token[0].isupper() for token in tokens[1:])
-        are_rare = capitals <= max(2, _CAPITALS_SHARE * len(tokens))
-        # German writes all nouns so, and not their inside.
-        self._capitals_mark_names, self._mixed_mark_names = are_rare and words.language != "de", are_rare
+        self._tokens = tokens
 
     def read(self) -> Features:
         """The items of all tokens."""
@@ -146,7 +145,15 @@ class _Reader:
             if entry.is_plain:
                 self._flags |= entry.flags
                 for part in entry.parts:
-                    self._word(at, part)
+                    if part.says_more or self._negated or self._led or self._capitals:
+                        self._word(at, part)
+                    else:
+                        self._content(at, part)
+            elif entry.is_small:
+                self._flags |= entry.flags
+                self._small(entry, leads=False)
+            elif entry.is_mark:
+                self._mark(entry)
             else:
                 self._read_other(at, entry)
             at += 1
@@ -154,13 +161,14 @@ class _Reader:
         frame = item(Kind.FRAME, hashed(" ".join(self._frame)))
         return item(Kind.FLAGS, self._flags), frame, *self._items
 
+    def _mark(self, entry: Entry) -> None:
+        if entry.ends_clause:
+            self._negated = self._led = 0
+        if self._capitals:
+            self._end_name()
+
     def _read_other(self, at: int, entry: Entry) -> None:
         words, lower = self._words, entry.lower
-        if entry.is_mark:
-            if entry.ends_clause:
-                self._negated = self._led = 0
-            self._end_name()
-            return
         if entry.code:
             self._add(entry.code)
             return
@@ -170,7 +178,7 @@ class _Reader:
         if lower == "may" and self._is_month(at):
             self._word(at, part_of(lower, words))
             return
-        leads = self._preposition(at, lower)
+        leads = entry.may_lead and self._preposition(at, lower)
         if lower in words.particles:
             self._phrase(at, lower)
         if lower in words.paired and self._verbs and self._verbs[-1][1] == at - 1:
@@ -181,15 +189,25 @@ class _Reader:
             for part in entry.parts:
                 self._word(at, part)
             return
-        opens_clause = self._led == _LED_WORDS and self._roles in _OF_CLAUSES and lower not in words.boundaries
-        goes_on = self._roles in _OF_CLAUSES and (lower in words.prepositions or lower in words.agents)
-        if not (leads or opens_clause or goes_on or lower in words.determiners):
+        self._small(entry, leads)
+
+    def _small(self, entry: Entry, leads: bool) -> None:
+        if self._led and not (leads or entry.is_determiner or self._is_in_clause(entry.lower)):
             self._led = 0
-        if self._negated < _NEGATED_WORDS and (leads or lower in words.prepositions):
+        if self._negated and self._negated < _NEGATED_WORDS and (leads or entry.is_preposition):
             self._negated = 0
-        if lower not in words.determiners:
-            self._frame.append(lower)
-        self._end_name()
+        if not entry.is_determiner:
+            self._frame.append(entry.lower)
+        if self._capitals:
+            self._end_name()
+
+    def _is_in_clause(self, lower: str) -> bool:
+        """True if the preposition before leads a clause, which a small word opens or goes on in."""
+        words = self._words
+        if self._roles not in _OF_CLAUSES:
+            return False
+        opens = self._led == _LED_WORDS and lower not in words.boundaries
+        return opens or lower in words.prepositions or lower in words.agents
 
     def _add(self, found: int) -> None:
         """A number or a code."""
@@ -197,11 +215,14 @@ class _Reader:
         self._lead(found)
         self._frame.append("*")
 
-    def _word(self, at: int, part: Part) -> None:
-        self._lead(part.word)
+    def _content(self, at: int, part: Part) -> None:
         self._items.append(part.word)
         self._frame.append("*")
         self._verbs.append((part.stem, at))
+
+    def _word(self, at: int, part: Part) -> None:
+        self._lead(part.word)
+        self._content(at, part)
         # "Can it be locked?" asks for an action, as "Can I lock it?" does.
         is_action = at > 0 and self._lowered[at - 1] == "be"
         if self._negated:
@@ -212,11 +233,17 @@ class _Reader:
         self._items += part.choices
         if part.turned:
             self._items += [found for found in part.turned if not (is_action and found >> PAYLOAD_BITS == Kind.STATE)]
-        is_capital = self._capitals_mark_names and part.is_capital and not self._begins(at)
-        if is_capital or (part.is_mixed and self._mixed_mark_names):
+        # German writes all nouns with a capital, and no capital inside.
+        is_capital = part.is_capital and self._words.language != "de" and not self._begins(at)
+        if (is_capital or part.is_mixed) and self._capitals_are_rare:
             self._name(part)
         elif self._capitals:
             self._end_name()
+
+    @cached_property
+    def _capitals_are_rare(self) -> bool:
+        capitals = sum(token[0].isupper() for token in self._tokens[1:])
+        return capitals <= max(2, _CAPITALS_SHARE * len(self._tokens))
 
     def _begins(self, at: int) -> bool:
         """True if a sentence or a quotation begins here."""

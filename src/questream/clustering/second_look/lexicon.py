@@ -57,6 +57,7 @@ class Lexicon:
     particles: frozenset[str]
     compound: frozenset[str]
     rewordings: tuple[str, ...]
+    reworded_words: tuple[str, ...]
     reworded_phrases: re.Pattern[str]
 
     def stem(self, word: str) -> str:
@@ -70,6 +71,9 @@ class Lexicon:
 
     def reworded(self, text: str) -> str:
         """The text with phrases such as `no longer` as the words that they stand for."""
+        lowered = text.lower()
+        if text.isascii() and not any(phrase in lowered for phrase in self.reworded_words):
+            return text
         # By group: where case is ignored, more is found than the phrases in lower case, such as "m\u0131dnight".
         return self.reworded_phrases.sub(lambda found: self.rewordings[(found.lastindex or 1) - 1], text)
 
@@ -141,6 +145,7 @@ def lexicon(language: str) -> Lexicon:
         listed=frozenset(listed),
         phrases=phrases,
         particles=frozenset(particle for _, particle in phrases),
+        reworded_words=tuple(phrase for those in raw["rewordings"].values() for phrase in those.split(" / ")),
         rewordings=tuple(raw["rewordings"]),
         reworded_phrases=re.compile(rf"\b(?:{'|'.join(f'({those})' for those in reworded)})\b", re.IGNORECASE),
         compound=frozenset(word.partition("_")[0] for word in roles if "_" in word),

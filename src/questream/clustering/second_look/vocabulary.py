@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from questream.clustering.second_look.items import Flag, Kind, hashed, item
-from questream.clustering.second_look.lexicon import Lexicon, lexicon
+from questream.clustering.second_look.lexicon import LANGUAGES, Lexicon, lexicon
 from questream.clustering.second_look.numbers import begins_number
 
-# As many as a stream has in use, of at most so many characters.
+# Of each language as many as a stream has in use, of at most so many characters.
 _TOKENS = 65536
 _KEPT_CHARACTERS = 64
+_KEPT: dict[str, dict[str, Entry]] = {language: {} for language in LANGUAGES}
 _SHORT_NUMBER_CHARACTERS = 4
 _DIGIT = re.compile(r"\d")
 
@@ -33,7 +34,10 @@ STATE = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A content word: its item, and what it says beside itself. `turned` are items of the word without its prefix."""
+    """A content word: its item, and what it says beside itself, if anything.
+
+    `turned` are items of the word without its prefix.
+    """
 
     stem: str
     word: int
@@ -42,11 +46,15 @@ class Part:
     turned: tuple[int, ...]
     is_capital: bool
     is_mixed: bool
+    says_more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The entry of a token. A mark has neither `parts` nor a code; a word of content has parts, other words none."""
+    """The entry of a token. A mark has neither `parts` nor a code; a word of content has parts, other words none.
+
+    A plain word is one of content that leads nothing, a small one has no part in what leads, negates or ends anything.
+    """
 
     lower: str
     is_mark: bool = False
@@ -56,20 +64,29 @@ class Entry:
     flags: int = 0
     is_contraction: bool = False
     is_negator: bool = False
+    may_lead: bool = False
     is_plain: bool = False
+    is_small: bool = False
+    is_determiner: bool = False
+    is_preposition: bool = False
     parts: tuple[Part, ...] = ()
 
 
-def entry_of(token: str, language: str) -> Entry:
-    """The entry of a token of a text in that language; words and short numbers are kept."""
+def entries_of(tokens: Sequence[str], language: str) -> list[Entry]:
+    """The entries of the tokens of a text in that language; those of words and short numbers are kept."""
+    kept = _KEPT[language]
+    return [kept.get(token) or _entry_to_keep(token, language, kept) for token in tokens]
+
+
+def _entry_to_keep(token: str, language: str, kept: dict[str, Entry]) -> Entry:
+    entry = _entry(token, language)
     # A longer number may be that of somebody's account, which is to be erased with the text, and seldom comes again.
     is_common = token.isalpha() or len(token) <= _SHORT_NUMBER_CHARACTERS or not _DIGIT.search(token)
-    return _kept(token, language) if is_common and len(token) <= _KEPT_CHARACTERS else _entry(token, language)
-
-
-@lru_cache(maxsize=_TOKENS)
-def _kept(token: str, language: str) -> Entry:
-    return _entry(token, language)
+    if is_common and len(token) <= _KEPT_CHARACTERS:
+        if len(kept) >= _TOKENS:
+            kept.clear()
+        kept[token] = entry
+    return entry
 
 
 def _entry(token: str, language: str) -> Entry:
@@ -89,9 +106,22 @@ def _entry(token: str, language: str) -> Entry:
         # A longer one is no name of some words, and as many parts would be a name that takes their square to read.
         pieces = _SEPARATORS.split(token) if len(token) <= _KEPT_CHARACTERS else [token]
         parts = tuple(part_of(piece, words) for piece in pieces if piece)
-    leads = lower in words.roles or lower in words.agents or lower in words.compound or lower in words.particles
-    is_plain = bool(parts) and not (may_be_number or is_negator or leads or lower in words.boundaries)
-    return Entry(lower, False, False, may_be_number, 0, flags, is_contraction, is_negator, is_plain, parts)
+    leads = any(lower in those for those in (words.roles, words.agents, words.compound, words.objects))
+    may_turn = lower in words.particles or lower in words.paired or lower in words.boundaries
+    is_simple = not (may_be_number or is_negator or leads or may_turn or lower == "may")
+    return Entry(
+        lower,
+        may_be_number=may_be_number,
+        flags=flags,
+        is_contraction=is_contraction,
+        is_negator=is_negator,
+        may_lead=leads,
+        is_plain=bool(parts) and is_simple,
+        is_small=not parts and is_simple,
+        is_determiner=lower in words.determiners,
+        is_preposition=lower in words.prepositions,
+        parts=parts,
+    )
 
 
 def part_of(word: str, words: Lexicon) -> Part:
@@ -109,14 +139,17 @@ def part_of(word: str, words: Lexicon) -> Part:
     if is_state and lower not in words.listed:
         # "My card is blocked" asks to unblock it: a state is the opposite of another state, not of what is to be done.
         poles = tuple(pole | STATE for pole in poles)
+    choices = words.choices.get(stem, ())
+    is_capital, is_mixed = word[0].isupper(), _MIXED.match(word) is not None
     return Part(
         stem=stem,
         word=item(Kind.WORD, hashed(stem)),
         poles=poles,
-        choices=words.choices.get(stem, ()),
+        choices=choices,
         turned=turned,
-        is_capital=word[0].isupper(),
-        is_mixed=_MIXED.match(word) is not None,
+        is_capital=is_capital,
+        is_mixed=is_mixed,
+        says_more=bool(poles or choices or turned or is_capital or is_mixed),
     )
 
 
