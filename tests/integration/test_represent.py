@@ -72,7 +72,7 @@ def test_a_chosen_question_stands_for_its_cluster_and_outlives_redis(stream: Str
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["qnobody"], "have no decision"),
+        (["c1"], "name them by the ids that `questream clusters members` shows"),
         (["qa", "--text", CARD], "not both"),
         ([], "give its id or its text"),
         (["--text", CARD, "--clusters.keep_texts=false"], "keeps no texts of questions"),

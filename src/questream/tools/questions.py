@@ -90,9 +90,9 @@ def _read_again(
         decisions, keys = _decisions(settings, namespace, set(question_ids), opened)
         if missing := [one for one in question_ids if one not in decisions]:
             raise QuestreamError(
-                f"{len(missing)} of the questions have no decision in namespace {namespace!r} among the newest"
-                f" {LOOKED_AT:,} of each partition",
-                "give the text with --text",
+                f"questions have no decision in namespace {namespace!r} among the newest {LOOKED_AT:,} of each"
+                f" partition: {len(missing)} of {len(question_ids)}",
+                "name them by the ids that `questream clusters members` shows, or give the text with --text",
             )
         text_of = open_texts(settings, open_decoder(settings, sentences_stored(settings)), opened)
         texts = [text_of(decisions[one]) for one in question_ids]
