@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+import questream
 from questream.embedded import start_tied
 from tests.kit.child import own_environment
 from tests.kit.nursery import ANSWER
@@ -128,7 +129,8 @@ def _nursery() -> str:
     folder = Path(tempfile.mkdtemp(prefix="nursery-"))
     path = str(folder / "socket")
     # Wherever this process is, what is imported is what it imports itself.
-    environment = own_environment() | {"PYTHONPATH": str(_ROOT), "PYTHONSAFEPATH": "1"}
+    paths = [str(Path(questream.__file__).parents[1]), str(_ROOT)]
+    environment = own_environment() | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
     with (folder / "log").open("ab") as log:
         process = start_tied([sys.executable, "-m", "tests.kit.nursery", path, *_MODULES], log, environment)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from tests.kit.child import own_environment
 from tests.kit.forked import FORKS, Forked, fork
 from tests.kit.stream import wait_until
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="a nursery takes Linux")
 
@@ -63,3 +67,20 @@ def test_it_dies_when_its_stdin_is_closed(sleeping: Forked) -> None:
     assert process.exists()
     sleeping.stdin.close()
     wait_until(lambda: not process.exists(), "the process is gone")
+
+
+def test_it_is_of_the_tree_that_its_parent_is_of(tmp_path: Path) -> None:
+    """A tree goes before the installed package: a mutant in it is in its forked processes, too."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "questream").symlink_to(ROOT / "src" / "questream")
+    program = tmp_path / "program.py"
+    program.write_text("""
+import sys
+from tests.kit.child import own_environment
+from tests.kit.forked import fork
+with open(sys.argv[1], "wb") as output:
+    fork("inspect", ["--details", "questream"], own_environment(), output).wait(60)
+""")
+    environment = own_environment() | {"PYTHONPATH": f"{tmp_path / 'src'}{os.pathsep}{ROOT}"}
+    subprocess.run([sys.executable, program, tmp_path / "out"], env=environment, timeout=120, check=True)
+    assert f"Origin: {tmp_path / 'src'}" in (tmp_path / "out").read_text()
