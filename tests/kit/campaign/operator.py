@@ -183,7 +183,7 @@ class Operator:
         """Act on the store as it is now; one that is gone or full, or has to be recovered first, ends that."""
         with (
             contextlib.suppress(QuestreamError, redis.RedisError),
-            redis.Redis.from_url(self._bed.store.url, socket_timeout=ANSWER_SECONDS) as client,
+            redis.Redis.from_url(self._bed.store.url_for_people, socket_timeout=ANSWER_SECONDS) as client,
         ):
             act(RedisStore(client, tombstone_seconds=TOMBSTONE_SECONDS))
 

@@ -53,16 +53,17 @@ class LimitableRedis(RedisServer):
 
 
 class SingleStore:
-    """One Redis with its append-only file synced at every write, and a path to it for each worker."""
+    """One Redis with its append-only file synced at every write, a path to it for each worker, and one for people."""
 
     def __init__(self, folder: Path, workers: int) -> None:
         self.server = LimitableRedis(folder, appendfsync="always", directives=NO_REWRITE)
         self.paths: Sequence[Link] = [Link(self.server.port) for _ in range(workers)]
+        self.to_people = Link(self.server.port)
         self._started = ExitStack()
 
     def __enter__(self) -> Self:
         self._started.enter_context(self.server)
-        for path in self.paths:
+        for path in (*self.paths, self.to_people):
             self._started.enter_context(path)
         return self
 
@@ -73,6 +74,11 @@ class SingleStore:
     def url(self) -> str:
         """Where the store is, past all paths."""
         return self.server.url
+
+    @property
+    def url_for_people(self) -> str:
+        """Where people's operations go."""
+        return _url(self.to_people)
 
     def path_of(self, worker: int) -> Link | None:
         """The path of one worker."""
@@ -105,6 +111,11 @@ class SentinelStore:
     def url(self) -> str:
         """Where the master is now."""
         return self.servers.master.url
+
+    @property
+    def url_for_people(self) -> str:
+        """Where people's operations go."""
+        return self.url
 
     def path_of(self, worker: int) -> Link | None:
         """Sentinel names the store itself: there is no path to break."""

@@ -6,7 +6,7 @@ from tests.kit.campaign.faults.base import Dice, Fault, StoreKind
 from tests.kit.campaign.faults.floods import HugeRecords, NamespaceFlood
 from tests.kit.campaign.faults.memory import FailedOver, FlushedStore, ForgetfulStore, RemovedKey, RestoredDump
 from tests.kit.campaign.faults.operation import AddedPartition, MadeAnewTopic, NamedClusters, OtherStream, SwappedStore
-from tests.kit.campaign.faults.paths import CutPath, HalfOpenPath, HeldUpPath, ResetPath, SlowPath
+from tests.kit.campaign.faults.paths import CutPath, HalfOpenPath, HeldUpPath, LateOperations, ResetPath, SlowPath
 from tests.kit.campaign.faults.servers import FrozenBroker, FrozenStore, FullDisk, FullStore, KilledBroker, KilledStore
 from tests.kit.campaign.faults.workers import (
     FrozenWorker,
@@ -52,4 +52,5 @@ KINDS: tuple[type[Fault], ...] = (
     HugeRecords,
     MadeAnewTopic,
     NamedClusters,
+    LateOperations,
 )

@@ -105,6 +105,25 @@ class HalfOpenPath(_BrokenPath):
 
 
 @dataclass(frozen=True)
+class LateOperations(Fault):
+    """Operations of people arrive late, when others have gone on: their server was frozen with one in flight."""
+
+    kind = "operations held up"
+    struck = "people"
+    needs = SINGLE
+    seconds: float
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Self:
+        return cls(dice.seconds(0.5, 12))
+
+    def inflict(self, bed: Bed) -> None:
+        bed.single.to_people.hold_up()
+        time.sleep(self.seconds)
+        bed.single.to_people.heal()
+
+
+@dataclass(frozen=True)
 class HeldUpPath(_BrokenPath):
     """Connections stay, and everything arrives late: also what its sender has given up."""
 
