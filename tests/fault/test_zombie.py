@@ -17,6 +17,7 @@ from tests.kit.stream import (
     assert_one_decision_each,
     assert_repetitions_agree,
     assert_sizes_have_no_gap,
+    ids_of,
     live_sizes,
     members,
     question,
@@ -25,6 +26,20 @@ from tests.kit.stream import (
 
 QUESTIONS = 400
 MORE = 100
+
+
+def send_until_forgotten(stream: Stream, count: int) -> int:
+    """Send questions one by one until the ledger has forgotten the first `count`; returns how many there are."""
+    store, numbers = stream.store(), itertools.count(count)
+
+    def has_forgotten() -> bool:
+        number = next(numbers)
+        stream.send([question(number, text(number))])
+        wait_until(lambda: stream.committed() == {0: number + 1}, "all offsets are committed")
+        return store.ledger("default", stream.topics.input_topic, 0).decisions.keys().isdisjoint(range(count))
+
+    wait_until(has_forgotten, f"the ledger has forgotten the first {count} questions")
+    return next(numbers)
 
 
 @pytest.mark.parametrize(
@@ -99,23 +114,14 @@ def test_a_worker_that_reads_a_ledger_late_publishes_nothing_about_what_others_d
     zombie = supervise(stream, fault="ledger:before:1:STOP").worker
     wait_until(zombie.is_frozen, "the worker is frozen")
     start_worker(stream)
-    store, numbers = stream.store(), itertools.count(MORE)
-
-    def has_forgotten() -> bool:
-        number = next(numbers)
-        stream.send([question(number, text(number))])
-        wait_until(lambda: stream.committed() == {0: number + 1}, "all offsets are committed")
-        return store.ledger("default", stream.topics.input_topic, 0).decisions.keys().isdisjoint(range(MORE))
-
-    wait_until(has_forgotten, "the ledger has forgotten what the worker has in hand")
+    count = send_until_forgotten(stream, MORE)
     zombie.signal(signal.SIGCONT)
     wait_until(lambda: zombie.name in members(stream), "the worker has joined the group again")
-    number = next(numbers)
-    stream.send([question(number, text(number))])
-    wait_until(lambda: stream.committed() == {0: number + 1}, "all offsets are committed")
+    stream.send([question(count, text(count))])
+    wait_until(lambda: stream.committed() == {0: count + 1}, "all offsets are committed")
     with stream.decisions() as reader:
         decisions = assert_repetitions_agree(reader.values())
-    assert_one_decision_each(decisions, (f"q{i}" for i in range(number + 1)))
+    assert_one_decision_each(decisions, (f"q{i}" for i in range(count + 1)))
     assert {decision["outcome"] for decision in decisions} == {"joined", "created"}
 
 
@@ -147,3 +153,28 @@ def test_a_worker_that_returns_late_makes_no_dead_letter_of_what_others_decided(
     with stream.decisions() as reader, stream.dead_letters() as dead:
         assert_one_decision_each(assert_repetitions_agree(reader.values(3)), ["q0", "q1", "q2"])
         assert [letter.key for letter in dead.rest()] == []
+
+
+def test_a_worker_that_returns_late_answers_no_pruned_question_that_others_have_answered(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], supervise: Callable[..., Supervisor]
+) -> None:
+    # The group is set back behind its ledger, and its questions are answered with the clusters of the day.
+    stream = make_stream(1, **OPTIONS, delivery="at-least-once")
+    stream.send(question(i, text(i)) for i in range(MORE))
+    first = start_worker(stream)
+    count = send_until_forgotten(stream, MORE)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    stream.set_back()
+    zombie = supervise(stream, fault="fence:before:1:STOP").worker
+    wait_until(zombie.is_frozen, "the worker is frozen")
+    start_worker(stream)
+    wait_until(lambda: stream.committed() == {0: count}, "the other has answered all")
+    zombie.signal(signal.SIGCONT)
+    wait_until(lambda: zombie.name in members(stream), "the worker has joined the group again")
+    stream.send([question(count, text(count))])
+    wait_until(lambda: stream.committed() == {0: count + 1}, "all offsets are committed")
+    with stream.decisions() as reader:
+        replayed = [decision for decision in reader.values() if decision["outcome"] == "replayed"]
+    assert ids_of(replayed).keys() >= {f"q{i}" for i in range(MORE)}
+    assert max(ids_of(replayed).values()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,8 +13,9 @@ from questream.broker import port
 from questream.broker.port import NextOffset, Offsets, Partition
 from questream.domain import Record, Source
 from questream.errors import BadRecord, KafkaTimeout, Superseded
+from questream.stream.backlog import Batch
 from questream.stream.fence import Fence
-from questream.stream.question import Refused
+from questream.stream.question import Answered, Decided, Refused
 from tests.unit.test_publishing import Bed
 
 OLD, NEW = Partition("questions", 0), Partition("questions", 1)
@@ -104,3 +106,17 @@ def test_a_record_that_the_store_refused_is_no_dead_letter_of_a_worker_without_i
     bed.publishing.publish(bed.decided(bed.question(5), *refused))
     assert fence.offsets == ([{OLD: 5}] if is_asked else [])
     assert bool(bed.publications.all) is not is_asked
+
+
+def test_an_answer_that_no_ledger_keeps_is_none_of_a_worker_without_its_partition() -> None:
+    bed, fence = Bed(), Asked()
+    bed.publishing._fence = cast("Fence", fence)
+    decided = bed.decided(bed.question(5))
+    bed.publishing.publish(replace(decided, batch=replayed(decided.batch)))
+    assert (fence.offsets, bed.publications.all) == ([{OLD: 5}], [])
+
+
+def replayed(batch: Batch[Answered]) -> Batch[Answered]:
+    """A batch of decisions as if they had been pruned."""
+    items = [item for item in batch.items if isinstance(item, Decided)]
+    return batch.of([replace(item, decision=replace(item.decision, outcome="replayed")) for item in items])

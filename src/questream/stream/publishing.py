@@ -226,8 +226,8 @@ class Publishing:
         passed_over = [item for item in batch.items if _is_passed_over(item)]
         items = [item for item in batch.items if not _is_passed_over(item)]
         states = [record for relay_batch in relay_batches for record in relay_batch.records]
-        if self._fence is not None and any(map(_is_refused_by_store, batch.items)):
-            # No ledger has refusals: the next owner of the partitions may have decided these records.
+        if self._fence is not None and any(map(_is_in_no_ledger, batch.items)):
+            # The next owner of the partitions may have given the same records other answers.
             sources = [item.record.source for item in reversed(batch.items)]
             first = {Partition(source.topic, source.partition): source.offset for source in sources}
             self._fence.require(first, batch.membership)
@@ -366,9 +366,11 @@ class Publishing:
         metrics.published.inc(published)
 
 
-def _is_refused_by_store(item: Answered) -> bool:
-    """True if a record was refused for the state of the store at that moment, and not for what it is."""
-    return isinstance(item, Refused) and item.error.stage in ("recall", "decide")
+def _is_in_no_ledger(item: Answered) -> bool:
+    """True if an answer follows from the state of the store at that moment, and is not recorded there."""
+    if isinstance(item, Refused):
+        return item.error.stage in ("recall", "decide")
+    return item.decision.outcome == "replayed"
 
 
 def _is_passed_over(item: Answered) -> bool:
