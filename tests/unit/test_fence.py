@@ -26,10 +26,12 @@ class Consumer:
 
     def __init__(self, refusal: Exception | None = None) -> None:
         self.commits: list[dict[Partition, tuple[int, str]]] = []
+        self.generation = 3
+        self.rejoins = False
         self._refusal = refusal
 
     def group_metadata(self) -> Any:
-        return SimpleNamespace(generation_id=3)
+        return SimpleNamespace(generation_id=self.generation)
 
     def committed(self, partition: Partition, _: float) -> NextOffset | None:
         return NextOffset(7, "the record before") if partition == OLD else None
@@ -37,6 +39,7 @@ class Consumer:
     def commit(self, offsets: Offsets, _: float) -> None:
         if self._refusal is not None:
             raise self._refusal
+        self.generation += self.rejoins
         self.commits.append({at: (offset, getattr(offset, "metadata", "")) for at, offset in offsets.items()})
 
 
@@ -69,6 +72,20 @@ def test_a_membership_of_before_a_rebalance_commits_nothing() -> None:
     with pytest.raises(Superseded):
         required(consumer, {OLD: 9}, generation_id=2)
     assert consumer.commits == []
+
+
+def test_what_others_have_published_is_theirs() -> None:
+    consumer = Consumer()
+    with pytest.raises(Superseded):
+        required(consumer, {OLD: 6})
+    assert consumer.commits == []
+
+
+def test_a_consumer_that_joins_the_group_again_meanwhile_is_no_member_of_before() -> None:
+    consumer = Consumer()
+    consumer.rejoins = True
+    with pytest.raises(Superseded):
+        required(consumer, {OLD: 9})
 
 
 @pytest.mark.parametrize("refusal", [Superseded("no member"), KafkaTimeout("no answer")])

@@ -23,8 +23,8 @@ class _Question:
 class Fence:
     """Asks the broker whether a membership is still the group's. All but `require` belongs to the consumer's thread.
 
-    The broker says so to a commit alone. So the group's offsets are committed once more. The consumer has
-    `answer_seconds` for each call; a thread waits as long for the consumer's to answer.
+    The broker says so to a commit alone. So the group's offsets are committed once more. librdkafka commits them under
+    the generation that it has by then. The consumer has `answer_seconds` for each call, a thread twice as long for all.
     """
 
     def __init__(self, consumer: Consumer, answer_seconds: float) -> None:
@@ -56,10 +56,16 @@ class Fence:
                 question.answer.set_result(None)
 
     def _ask(self, question: _Question) -> None:
-        if self._consumer.group_metadata().generation_id != question.membership.generation_id:
-            raise Superseded("another worker has the partitions: the group has rebalanced")
+        self._require_generation(question)
         offsets: dict[Partition, int] = {}
         for partition, first in question.offsets.items():
             committed = self._consumer.committed(partition, self._answer_seconds)
+            if committed is not None and committed > first:
+                raise Superseded("another worker has published these records since they were assigned")
             offsets[partition] = first if committed is None else committed
         self._consumer.commit(offsets, self._answer_seconds)
+        self._require_generation(question)
+
+    def _require_generation(self, question: _Question) -> None:
+        if self._consumer.group_metadata().generation_id != question.membership.generation_id:
+            raise Superseded("another worker has the partitions: the group has rebalanced")
