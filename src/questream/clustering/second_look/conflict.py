@@ -9,7 +9,16 @@ from typing import Literal
 
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, Kind, Role
-from questream.clustering.second_look.numbers import BARE, MONTHS, TIME, category_of, is_about, value_of, variant_of
+from questream.clustering.second_look.numbers import (
+    BARE,
+    MONTHS,
+    TIME,
+    category_of,
+    is_about,
+    is_year_beside_count,
+    value_of,
+    variant_of,
+)
 
 Reason = Literal["number", "code", "quoted", "name", "antonym", "negation", "direction", "judge"]
 
@@ -135,6 +144,8 @@ def _same_number(a: int, b: int) -> bool:
 
 def _comparable(a: int, b: int) -> bool:
     one, two = category_of(a), category_of(b)
+    if is_year_beside_count(a, b):
+        return False
     return one == two or {one, two} == _CALENDAR or (BARE in (one, two) and bool({one, two} & _MEASURED))
 
 

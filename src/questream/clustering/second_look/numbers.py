@@ -28,6 +28,10 @@ CATEGORIES = (
 BARE = 0
 TIME = 1
 MONTHS = 2
+# Variants of bare numbers: the number of a year, and one that is too small for one.
+_YEAR = 1
+_SMALL = 2
+_YEARS = re.compile(r"(?:19|20)\d\d", re.ASCII)
 _VALUE_BITS = 20
 _PLAIN = re.compile(r"\d+(?:[.,]\d+)*")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
@@ -78,6 +82,11 @@ def variant_of(number: int) -> int:
 def value_of(number: int) -> int:
     """The hash of a number's value."""
     return number & 0xFFFFF
+
+
+def is_year_beside_count(a: int, b: int) -> bool:
+    """True if of two bare numbers one may be a year and the other may not, as in "IPL 9" and "IPL of 2016"."""
+    return category_of(a) == category_of(b) == BARE and {variant_of(a), variant_of(b)} == {_YEAR, _SMALL}
 
 
 def is_about(a: int, b: int) -> bool:
@@ -285,7 +294,8 @@ def _clock(minutes: float, midday: str) -> int:
 def _plain(value: float | str) -> int:
     # Of a version 3.10 is not 3.1, while 4.0 is 4.
     text = value.removesuffix(".0") if isinstance(value, str) else f"{value:.12g}"
-    return item(Kind.NUMBER, hashed(text.lstrip("0") or "0", _VALUE_BITS))
+    variant = _YEAR if _YEARS.fullmatch(text) else _SMALL if len(text) < 3 else 0
+    return item(Kind.NUMBER, variant << 20 | hashed(text.lstrip("0") or "0", _VALUE_BITS))
 
 
 def _item(value: float | str, unit: Unit) -> int:
