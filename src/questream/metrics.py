@@ -110,6 +110,11 @@ class Metrics(Registered):
         "questream_level_changed_share",
         "Share of the questions whose intent or topic has another id since this worker found them last.",
     )
+    loose_share = gauge(
+        "questream_loose_share",
+        "Share of the questions in clusters of ten and more with little in common (a mean cosine below .2), in the"
+        " namespace whose levels this worker found last.",
+    )
     levels_too_large = gauge(
         "questream_levels_too_large",
         "Namespaces with more clusters than levels.max_clusters, whose intents and topics are not updated.",

@@ -512,6 +512,17 @@ def test_a_threshold_that_unrelated_questions_reach_is_told_with_the_least_that_
     assert "threshold" not in findings(*flags, "--clusters.namespace=new")
 
 
+def test_clusters_of_questions_with_little_in_common_are_told_at_any_threshold(redis_url: str) -> None:
+    vectors = np.eye(200, dtype=np.float32)
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    for threshold in (-1.0, 0.9):
+        QuestionClusterer(dimension=200, store=store, linkage="average", threshold=threshold).assign(vectors[:150])
+    flags = [f"--redis.url={redis_url}", f"--kafka.bootstrap_servers={NOWHERE}", "--model.name=/nowhere"]
+    warned = findings(*flags, "--kafka.options.bootstrap_timeout_ms=50")["threshold"]
+    assert warned["status"] == "warn"
+    assert "50% of the questions of default are in clusters of questions with little in common" in warned["told"]
+
+
 def test_a_namespace_of_texts_that_were_prepared_in_another_way_is_told(
     redis_url: str, minilm: Path, encoder: Any
 ) -> None:

@@ -61,6 +61,16 @@ def count(metrics: Metrics, name: str) -> float:
     return metrics.registry.get_sample_value(name) or 0.0
 
 
+def test_the_share_of_questions_in_loose_clusters_is_a_metric_of_a_run() -> None:
+    store = MemoryStore()
+    runs, metrics = runs_of(store, "one")
+    QuestionClusterer(dimension=64, threshold=-1.0, linkage="average", store=store).assign(np.eye(64)[:48])
+    QuestionClusterer(dimension=64, threshold=0.9, linkage="average", store=store).assign(np.eye(64)[48:])
+    runs.look()
+    assert count(metrics, "questream_level_runs_total") == 1
+    assert count(metrics, "questream_loose_share") == 48 / 64
+
+
 def test_levels_are_found_once_they_are_due_and_not_before() -> None:
     store = MemoryStore()
     runs, metrics = runs_of(store, "one")

@@ -1,4 +1,4 @@
-"""The similarity that unrelated questions of a stream reach, by the stream's mean alone.
+"""Whether clusters hold unrelated questions: by the stream's mean alone, or by the clusters that there are.
 
 With the mean m subtracted, the cosines of unrelated questions lie around 0 with a standard deviation of .33 to .39 |m|
 (docs/clustering.md), so that hardly any reaches |m|. Before, they lie around m.m, and hardly any reaches
@@ -7,9 +7,44 @@ m.m + (1 - m.m) |m|. A threshold below that joins questions that have nothing bu
 
 from __future__ import annotations
 
-from questream.clustering.rules import Similarity
+import math
+
+import numpy as np
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Similarity
+from questream.domain import Vector
+
+# Fewer say little of the mean of a stream.
+_FEWEST_QUESTIONS = 100
+# A cluster of so many questions is loose if their mean cosine to each other is less: as little as levels ask of a
+# cluster and the others of its intent.
+_FEWEST_MEMBERS = 10
+_LEAST_MEAN_COSINE = 0.2
 
 
-def reached_by_unrelated(mean_length: float, similarity: Similarity) -> float:
-    """The least threshold that unrelated questions of a stream do not reach; `mean_length` is |m|."""
-    return mean_length if similarity == "centred" else mean_length**2 + (1.0 - mean_length**2) * mean_length
+def least_threshold(mean_sum: Vector, questions: int, similarity: Similarity) -> float | None:
+    """The least threshold, in thousandths, that unrelated questions of a stream do not reach.
+
+    `mean_sum` (d,) is the sum of so many of its questions; None where these are too few to know.
+    """
+    if questions < _FEWEST_QUESTIONS:
+        return None
+    length = float(np.linalg.norm(mean_sum)) / questions
+    reached = length if similarity == "centred" else length**2 + (1.0 - length**2) * length
+    return math.ceil(1000.0 * reached) / 1000.0
+
+
+def loose_share(mirror: Mirror) -> float:
+    """The share of the centroids' members that are in loose clusters, which hold questions with little in common.
+
+    That is a mean cosine of less than .2 between ten or more, with the stream's mean subtracted.
+    """
+    members = mirror.members.astype(np.float64)
+    mean = mirror.mean_sum.astype(np.float64) / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))
+    shifted = float(mean @ mean) - 2.0 * dot_mean
+    cohesion = (mirror.dot_self / members**2 + shifted) / np.maximum(1.0 + shifted, 1e-9)
+    mean_cosine = (members * cohesion - 1.0) / np.maximum(members - 1.0, 1.0)
+    loose = (members >= _FEWEST_MEMBERS) & (mean_cosine < _LEAST_MEAN_COSINE)
+    return float(members[loose].sum() / max(members.sum(), 1.0))

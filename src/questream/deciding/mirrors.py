@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
+from questream.clustering.background import least_threshold
 from questream.clustering.mirror import Change, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
@@ -25,6 +26,8 @@ class Mirrors:
         self._namespaces = namespaces
         self._most = most
         self._mirrors: dict[str, Mirror] = {}
+        # The namespaces whose threshold was too low when their mirror was loaded first.
+        self._warned: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
         """The namespaces that have a mirror."""
@@ -106,4 +109,15 @@ class Mirrors:
 
     def _load(self, namespace: str) -> Mirror:
         mirror = self._mirrors[namespace] = self._store.load(namespace)
+        self._compare_threshold(namespace, self.rules(namespace), mirror)
         return mirror
+
+    def _compare_threshold(self, namespace: str, rules: Rules, mirror: Mirror) -> None:
+        least = least_threshold(mirror.mean_sum, mirror.mean_questions, rules.similarity)
+        if least is None or rules.threshold >= least or namespace in self._warned:
+            return
+        self._warned.add(namespace)
+        logger.warning(
+            "unrelated questions reach the threshold: clusters become heaps",
+            extra={"namespace": namespace, "threshold": rules.threshold, "least_threshold": least},
+        )

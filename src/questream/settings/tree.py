@@ -401,7 +401,11 @@ class ClusterSettings(Group):
         description="How alike questions of one cluster are: similarity .725 or .95; intents are levels above.",
     )
     threshold: float | None = Field(
-        default=None, ge=-1, le=1, description="Least similarity to join a cluster; overrides `granularity`."
+        default=None,
+        ge=-1,
+        le=1,
+        description="Least similarity to join a cluster; overrides `granularity`. "
+        "Clusters are heaps where unrelated questions reach it: `questream doctor` names the least that they do not.",
     )
     merge_threshold: float | None = Field(
         default=None, ge=-1, le=1, description="Least similarity of two clusters to merge; unset: the same as to join."

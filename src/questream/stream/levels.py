@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from questream.clustering.background import loose_share
 from questream.clustering.levels import LevelRules, load_libraries
 from questream.deciding.level_runs import ended_names, is_due, kept_nodes, regroup_levels
 from questream.deciding.namespaces import Namespaces
@@ -145,6 +146,7 @@ class LevelRuns:
         if self._store.write_levels(namespace, mirror.store_epoch, found, level_rules_text(mirror.rules)):
             self._metrics.level_runs.inc()
             self._metrics.level_changed_share.set(changed_share)
+            self._metrics.loose_share.set(loose_share(mirror))
             logger.debug("levels found anew", extra={"namespace": namespace, "clusters": mirror.count})
             for node, into in ended_names(stored, found).items():
                 logger.warning(

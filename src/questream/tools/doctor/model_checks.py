@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from questream.clustering.background import reached_by_unrelated
+from questream.clustering.background import least_threshold, loose_share
 from questream.domain import NamespaceState
 from questream.errors import ModelError
 from questream.preparing import is_of_one_kind, version_of
@@ -22,8 +19,10 @@ from questream.tools.suggestions import rules_built_with
 # Their first position is the one behind the padding token's.
 _POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 
-# Fewer say little of the mean of a stream.
-_FEWEST_QUESTIONS = 100
+# Centroids of more clusters are not read here: half a minute, and hundreds of megabytes.
+_MOST_CLUSTERS_READ = 20_000
+# With less of the questions in loose clusters a threshold is as good as others.
+_LARGEST_LOOSE_SHARE = 0.02
 
 
 def check_model_files(context: CheckContext) -> Iterator[Finding]:
@@ -86,18 +85,29 @@ def check_threshold(context: CheckContext) -> Iterator[Finding]:
     if built is None:
         return
     rules = rules_built_with(built)
-    if built.mean_questions < _FEWEST_QUESTIONS:
+    least = least_threshold(built.mean_sum, built.mean_questions, rules.similarity)
+    if least is None:
         return
-    reached = reached_by_unrelated(float(np.linalg.norm(built.mean_sum)) / built.mean_questions, rules.similarity)
-    reached = math.ceil(1000 * reached) / 1000
-    if rules.threshold >= reached:
+    if rules.threshold < least:
+        yield Finding(
+            "threshold",
+            "warn",
+            f"unrelated questions of {namespace} reach its threshold of {rules.threshold:.3f}: its clusters become "
+            "heaps",
+            f"set clusters.threshold to {least:.3f} or more; for wider groups than clusters read the levels above them",
+        )
+        return
+    # Numbers of clusters are never given again, so that there are no more clusters than numbers.
+    share = loose_share(store.load(namespace)) if built.next_cluster <= _MOST_CLUSTERS_READ else 0.0
+    if share < _LARGEST_LOOSE_SHARE:
         yield Finding("threshold", "ok", f"unrelated questions of {namespace} stay below {rules.threshold:.3f}")
         return
     yield Finding(
         "threshold",
         "warn",
-        f"unrelated questions of {namespace} reach its threshold of {rules.threshold:.3f}: its clusters become heaps",
-        f"set clusters.threshold to {reached:.3f} or more; for wider groups than clusters read the levels above them",
+        f"{share:.0%} of the questions of {namespace} are in clusters of questions with little in common, at its "
+        f"threshold of {rules.threshold:.3f}",
+        "set clusters.threshold higher; for wider groups than clusters read the levels above them",
     )
 
 
