@@ -64,16 +64,18 @@ for t, touch in ipairs(touches) do
   if touch[3] == 0 then stale = stale or seq ~= batch.seq or touch[1] < next_id end
 end
 -- Nothing is read of clusters for a batch that came too late, and is refused in any case.
+local stored = {}
 if seq == batch.seq or not (stale or moves_log and turns.is_others()) then
   for t, touch in ipairs(touches) do
     local id, _, expected_members = unpack(touch)
+    -- Once for each cluster, and written once below: of what Redis does for a question most are its calls.
+    local known = redis.call('HMGET', cluster_key(t), unpack(TOUCHED))
+    stored[t] = known
     if expected_members == 0 then
-      local known = redis.call('HMGET', cluster_key(t), 'revision', 'size', 'seen', 'joins')
-      if id >= next_id and (known[1] or known[2] or known[3] or known[4]) then
+      if id >= next_id and (known[2] or known[3] or known[5] or known[6]) then
         return lost('the next number is that of a cluster')
       end
     else
-      local known = redis.call('HMGET', cluster_key(t), unpack(WHOLE))
       local members = known[1]
       if members and not is_whole(known) then return lost('a cluster is cut short') end
       stale = stale or not members or (vector_sum(t) ~= '' and tonumber(members) ~= expected_members)
@@ -123,29 +125,36 @@ end
 for t, touch in ipairs(touches) do
   local number, joining, expected_members, members, seen_at, features, joined_members = unpack(touch)
   local key, id = cluster_key(t), as_text(number)
+  local _, size, revision, created, last_seen, known_joins, label, route, shown, absorbed, ruled, exemplars, kept,
+    represented = unpack(stored[t], 1, #TOUCHED)
+  size, revision = tonumber(size or 0) + joining, tonumber(revision or 0) + 1
+  local seen = as_text(math.max(tonumber(last_seen or 0), seen_at))
+  local joins = in_flight(known_joins, t)
+  local fields = {'size', as_text(size), 'revision', as_text(revision), 'seen', seen, 'joins', joins}
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
   if expected_members == 0 then
-    redis.call('HSET', key, 'created', as_text(seen_at))
-    if representative(t) ~= '' then redis.call('HSET', key, 'representative', representative(t)) end
+    created = as_text(seen_at)
+    set('created', created)
+    if representative(t) ~= '' then
+      shown = representative(t)
+      set('representative', shown)
+    end
     next_id = math.max(next_id, number + 1)
   end
   if vector_sum(t) ~= '' then
-    redis.call('HSET', key, 'members', as_text(members), 'sum', vector_sum(t))
-    if features then redis.call('HSET', key, 'features', features) end
+    set('members', as_text(members))
+    set('sum', vector_sum(t))
+    if features then set('features', features) end
     log.append('moved', id, 'members', as_text(members), 'sum', vector_sum(t), unpack(looked_at(features)))
   end
-  local size = redis.call('HINCRBY', key, 'size', joining)
-  local revision = redis.call('HINCRBY', key, 'revision', 1)
-  local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative', 'joins',
-    'absorbed', 'ruled', 'exemplars', 'kept', 'represented')
-  local seen = as_text(math.max(tonumber(known[4] or 0), seen_at))
-  local joins = in_flight(known[6], t)
-  local kept = known[10]
   if joined_members ~= '' then
-    kept = united_members(known[10] or '', joined_members, batch.members_kept)
-    redis.call('HSET', key, 'seen', seen, 'joins', joins, 'kept', kept)
-  else
-    redis.call('HSET', key, 'seen', seen, 'joins', joins)
+    kept = united_members(kept or '', joined_members, batch.members_kept)
+    set('kept', kept)
   end
+  redis.call('HSET', key, unpack(fields))
   redis.call('ZADD', idle_key, seen, id)
   if size == 1 then
     redis.call('ZADD', singletons_key, seen, id)
@@ -153,9 +162,9 @@ for t, touch in ipairs(touches) do
     redis.call('ZREM', singletons_key, id)
   end
   redis.call('ZADD', outbox_key, now_ms, id)
-  cluster_rows[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7],
-    known[8], known[9], kept, known[11]}
-  recorded[t] = {id, {size - joining, known[1] or '', known[2] or ''}}
+  cluster_rows[t] = {size, revision, label, route, created, seen, shown, joins, absorbed, ruled, exemplars, kept,
+    represented}
+  recorded[t] = {id, {size - joining, label or '', route or ''}}
 end
 if batch.mean then
   local questions = as_text(batch.mean[2])

@@ -112,6 +112,9 @@ end
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local ROW = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
   'ruled', 'exemplars', 'kept', 'represented'}
+-- The fields of a cluster that a commit reads: those of `WHOLE` first, then the rest of `ROW`.
+local TOUCHED = {'members', 'size', 'revision', 'created', 'seen', 'joins', 'label', 'route', 'representative',
+  'absorbed', 'ruled', 'exemplars', 'kept', 'represented'}
 
 -- The three lists of references to questions of a cluster, one after the other; empty where they cannot be read.
 local function parsed_members(text)
