@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -225,15 +226,20 @@ PIECES = [
     *("is", "how", "ist", "wie", "est", "pour", "es", "para", "a", "half", "not", "non", "kein", "pas", "no"),
     *("0", "1", "1.2", "1.2.3", "1,5", "1,2,3", "12:30", "v1.2.3", "9" * 400, "\u0661.\u0662.\u0663", "\u00b2"),
     *("$", "\u20ac", "kg", "am", "pm", "k", "m", "million", "days", "months", "th", "o'clock"),
-    *("'s", "-", ".", ",", '"', "\u00ab", "&"),
+    *("'s", "-", ".", ",", '"', "\u00ab", "&", "'", "\u2018", "\u2019", "('", "AB-", "a-B"),
+    *("\u0301", "\u202e", "\U0001f600", "\u4e2d", "1\u00ba", "\uff11\uff12", "NaN", "1e999", "2016", "1er"),
+    *("up", "down", "dem", "vor dem", "without", "before", "monday", "Berlin", "paris", "smith"),
 ]
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["", " "]))
-def test_words_and_numbers_in_any_form_have_items(pieces: list[str], between: str) -> None:
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["", " "]), st.randoms(use_true_random=False))
+def test_words_and_numbers_in_any_form_have_items(pieces: list[str], between: str, random: Random) -> None:
     found = features(between.join(pieces))
     assert all(0 <= one < 1 << 32 for one in found)
+    assert unpack(pack((found,) if found else ())) == ((found,) if found else ())
+    other = features(between.join(random.sample(pieces, len(pieces))))
+    assert conflict(found, other) == conflict(other, found)
 
 
 @pytest.mark.parametrize(
