@@ -8,7 +8,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from questream.broker.confluent.consumer import ConsumerAdapter, OpaqueMembership, within
 from questream.broker.port import NextOffset, Partition
@@ -30,6 +38,8 @@ class Told:
         self.meanwhile: Callable[[], object] = lambda: None
         self.refuses_offsets = False
         self.of_offsets: KafkaError | None = None
+        self.callbacks: dict[str, Callable[..., None]] = {}
+        self.membership: bytes | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -37,6 +47,13 @@ class Told:
     def assign(self, partitions: list[Any]) -> None:
         self.assigned = [(Partition(at.topic, at.partition), at.offset) for at in partitions]
         self._client.assign(partitions)
+
+    def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
+        self.callbacks = callbacks
+        self._client.subscribe(topics, **callbacks)
+
+    def consumer_group_metadata(self) -> Any:
+        return self.membership or self._client.consumer_group_metadata()
 
     def pause(self, partitions: list[Any]) -> None:
         self.calls += [("pause", at.partition) for at in partitions]
@@ -212,6 +229,18 @@ def test_what_a_broker_says_of_one_partitions_offsets_is_an_error(bed: Bed) -> N
 def test_who_has_not_joined_its_group_commits_nothing(bed: Bed) -> None:
     listener: Any = SimpleNamespace(assigned=None, revoked=None, lost=None)
     bed.reader.subscribe("questions", listener)
+    with pytest.raises(Superseded, match="is no member of the group"):
+        bed.reader.commit({FIRST: 4})
+
+
+@pytest.mark.parametrize("callback", ["on_revoke", "on_lost"])
+def test_a_member_whose_partitions_are_given_away_commits_nothing(bed: Bed, callback: str) -> None:
+    listener: Any = SimpleNamespace(assigned=lambda: None, revoked=lambda: None, lost=lambda: None)
+    bed.reader.subscribe("questions", listener)
+    bed.client.membership = b"CGMDv2:\3\0\0\0"
+    bed.client.callbacks["on_assign"](bed.client, [TopicPartition(*FIRST)])
+    bed.reader.commit({FIRST: 4})
+    bed.client.callbacks[callback](bed.client, [TopicPartition(*FIRST)])
     with pytest.raises(Superseded, match="is no member of the group"):
         bed.reader.commit({FIRST: 4})
 

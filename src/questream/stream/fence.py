@@ -23,8 +23,8 @@ class _Question:
 class Fence:
     """Asks the broker whether a membership is still the group's. All but `require` belongs to the consumer's thread.
 
-    The broker says so to a commit alone. So the group's offsets are committed once more. librdkafka commits them under
-    the generation that it has by then. The consumer has `answer_seconds` for each call, a thread twice as long for all.
+    The broker says so to a commit alone. So the group's offsets are committed once more. The consumer has
+    `answer_seconds` for each call, a thread twice as long for all.
     """
 
     def __init__(self, consumer: Consumer, answer_seconds: float) -> None:

@@ -245,8 +245,9 @@ class ConsumerAdapter:
     @translated()
     @fenced()
     def commit(self, offsets: Offsets, timeout: float | None = None) -> None:
-        if self._is_member and self.group_metadata().generation_id < 0:
-            # The broker takes offsets of no generation once a group has no members.
+        if self._is_member and (self.group_metadata().generation_id < 0 or not self._assigned):
+            # The broker takes offsets of no generation once a group has no members. And once partitions are revoked
+            # librdkafka joins its group again in the background, and would commit under the generation of that.
             raise Superseded("another worker has the partitions: this one is no member of the group")
         committed = within(_seconds(timeout), lambda: self._commit(offsets))
         for at in committed or ():
