@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from questream.broker.port import FoundTopic, Outgoing, Partition
@@ -43,6 +44,8 @@ class Topics:
 
     records: dict[Partition, list[Any]] = field(default_factory=lambda: {DECISIONS: [], STATES: [], EVENTS: []})
     committed: dict[Partition, int] = field(default_factory=dict)
+    # Of the events, in the order in which they were published.
+    data: list[dict[str, Any]] = field(default_factory=list)
     published: list[Publication] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     generation: int = 1
@@ -73,6 +76,7 @@ class Topics:
         subjects = [(record.key or b"").decode() for record in records]
         self.published.append(Publication(subjects, dict(offsets), membership.generation_id))
         self.committed |= offsets
+        self.data += [orjson.loads(record.value or b"")["data"] for record in records]
 
     @property
     def events_of(self) -> list[str]:
@@ -188,6 +192,22 @@ def test_what_was_looked_at_is_learnt_and_an_event_is_told_with_its_offsets_at_o
     assert [one.offsets for one in bed.topics.published] == [
         {DECISIONS: len(bed.topics.records[DECISIONS]) - 6},
         {DECISIONS: len(bed.topics.records[DECISIONS])},
+    ]
+
+
+def test_an_event_of_a_cluster_without_names_has_those_of_its_decisions(bed: Bed) -> None:
+    bed.topics.burst("c101")
+    line = bed.topics.records[DECISIONS]
+    for record in line[-6:]:
+        record.value = orjson.dumps({**orjson.loads(record.value), "label": "cards", "route": "card-team"})
+    bed.topics.burst("c102")
+    for record in line[-6:]:
+        record.value = orjson.dumps({**orjson.loads(record.value), "label": 7, "route": None})
+    bed.steps = [nothing, nothing]
+    bed.run()
+    assert [(one["cluster_id"], one.get("label"), one.get("route")) for one in bed.topics.data] == [
+        ("c101", "cards", "card-team"),
+        ("c102", None, None),
     ]
 
 

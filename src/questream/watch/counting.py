@@ -22,6 +22,7 @@ class Counted(NamedTuple):
     """A question that joined a cluster or opened it, at `time_ms`; `asker` is a number for who asked.
 
     `above` is how far above the threshold its similarity was, None if it opened the cluster or that is unknown.
+    `label` and `route` are those of its decision: of its cluster, or of the intent or the topic around that.
     """
 
     time_ms: int
@@ -30,6 +31,13 @@ class Counted(NamedTuple):
     asker: int
     created: bool
     above: float | None = None
+    label: str | None = None
+    route: str | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Its label and its route, as far as it has any."""
+        return {name: value for name, value in (("label", self.label), ("route", self.route)) if value}
 
 
 def counted(message: Message, asker: Asker, now_ms: int) -> Counted | None:
@@ -49,9 +57,15 @@ def counted(message: Message, asker: Asker, now_ms: int) -> Counted | None:
         place = (message.topic, message.partition, message.offset)
         number = hash(place if asker == "question" or not message.key else message.key)
         created = outcome == "created"
-        return Counted(time_ms, namespace, cluster, number, created, None if created else _above(decision))
+        above = None if created else _above(decision)
+        label, route = (_text(decision.get(name)) for name in ("label", "route"))
+        return Counted(time_ms, namespace, cluster, number, created, above, label, route)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _above(decision: dict[str, Any]) -> float | None:

@@ -16,6 +16,7 @@ from questream.records import is_namespace_key
 from questream.records.events import event_document
 from questream.records.versions import is_known
 from questream.settings import NAMESPACE_PATTERN
+from questream.watch.counting import Counted
 
 _KEY = re.compile(rf"({NAMESPACE_PATTERN[1:-1]})/(c[1-9][0-9]{{0,18}})")
 _CLUSTER = re.compile(r"c[1-9][0-9]{0,18}")
@@ -87,11 +88,15 @@ class Lineage:
         self._next = {partition: self._consumer.position(partition) or 0 for partition in self.seen}
         return documents
 
-    def with_names(self, document: dict[str, Any]) -> dict[str, Any]:
-        """An event with what people call its cluster and where they send it: `label` and `route`, as far as known."""
+    def with_names(self, document: dict[str, Any], question: Counted | None = None) -> dict[str, Any]:
+        """An event with what people call its cluster and where they send it: `label` and `route`, as far as known.
+
+        `question` raised it: of a cluster without its own, its decision has those of the intent or the topic around it.
+        """
         data = document["data"]
         named = self._named.get(hash((data["namespace"], data["cluster_id"])), {})
-        return {**document, "data": {**named, **data}}
+        around = question.names if question is not None and question.cluster == data["cluster_id"] else {}
+        return {**document, "data": {**around, **named, **data}}
 
     def is_muted(self, document: dict[str, Any]) -> bool:
         """True if the cluster of an event is muted."""

@@ -258,7 +258,8 @@ class Turn:
             if order.was_seen(placed):
                 detectors.learn(placed.question)
             else:
-                documents += detectors.see(placed.question)
+                question = placed.question
+                documents += [lineage.with_names(document, question) for document in detectors.see(question)]
         documents = [lineage.with_names(document) for document in documents if not lineage.is_muted(document)]
         if order.is_learning or lineage.is_learning:
             self._condition.note_learning()
