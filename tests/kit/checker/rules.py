@@ -68,7 +68,8 @@ class Rules:
     centroid may have learned one of them twice. `decided_anew` are the records whose offsets were not committed when it
     lost its memory: delivered at least once, they may be published again with another decision, which is theirs from
     then on. `tombstones`, records with a key and without a value, are passed over or dead-lettered. `added_fields` are
-    those of a decision that an earlier release beside this one leaves out where it repeats it.
+    those of a decision that an earlier release beside this one leaves out where it repeats it; `mean_of_some` where it
+    counts no questions in the mean.
     """
 
     threshold: float
@@ -83,6 +84,7 @@ class Rules:
     decided_anew: Sequence[Window] = ()
     tombstones: Literal["skip", "dead-letter"] = "skip"
     added_fields: frozenset[str] = frozenset()
+    mean_of_some: bool = False
     # Workers score in float32.
     tolerance: float = 1e-4
     # What people called clusters without an operation, in order of time; nobody merged one by hand.
