@@ -30,7 +30,7 @@ class Analysis:
         self.store = MemoryStore()
         self.snapshots = LevelSnapshots()
         identity = Identity("vectors", "", DIMENSION, "cosine", "average", 0.9)
-        self.namespaces = Namespaces(self.store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine")))
+        self.namespaces = Namespaces(self.store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine", mean_questions=0)))
         self.namespaces.open("default")
         self.clusterer = Clusterer(self.store, self.namespaces, levels=self.snapshots)
         self.offset = 0
