@@ -30,16 +30,20 @@ from questream.stream.operations import OperationRelay
 # By bug, what of the store's Lua becomes what.
 SCRIPT_EDITS: dict[str, dict[str, str]] = {
     "no-ledger": {"if replayed then": "if false then"},
-    "no-stale-check": {"if stale and seq": "if false and seq", "if stale or (moves_log": "if (moves_log"},
-    "double-count": {"'size', joining)": "'size', joining + 1)"},
+    "no-stale-check": {
+        "if seq == batch.seq or not": "if true or not",
+        "if stale and seq": "if false and seq",
+        "if stale or (moves_log": "if (moves_log",
+    },
+    "double-count": {"tonumber(size or 0) + joining": "tonumber(size or 0) + joining + 1"},
     "number-not-moved-on": {"next_id = math.max(next_id, number + 1)": ""},
     "recovery-disabled": {
         "return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"
     },
     "pinned-merged": {"if (kept_pinned or lost_pinned) and not by_operator then return nil end": ""},
     "representative-overruled": {
-        "local size = redis.call('HINCRBY', key, 'size', joining)": (
-            "redis.call('HDEL', key, 'represented') local size = redis.call('HINCRBY', key, 'size', joining)"
+        "redis.call('HSET', key, unpack(fields))": (
+            "redis.call('HDEL', key, 'represented') represented = nil redis.call('HSET', key, unpack(fields))"
         )
     },
     "separated-merged": {"if ends[string.sub(separation, 1, -2) .. opposite] then return nil end": ""},
@@ -108,7 +112,8 @@ def stale_creations_renumbered() -> None:
                     those[:] = [renumbered(row, numbers) for row in those]
                 for touched in plan.touched.values():
                     touched.cluster_id = numbers.get(touched.cluster_id, touched.cluster_id)
-                proposal = replace(proposal, seq=seq)
+                # What the questions add to the mean is of before the winner's, and would be refused.
+                proposal = replace(proposal, seq=seq, mean=None)
                 replies |= original(store, {namespace: proposal})
         return replies
 
