@@ -67,9 +67,9 @@ def test_nothing_is_counted_outside_a_store_epoch(store: Store, namespace: str) 
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
-@pytest.mark.parametrize("damage", ["type", "mails", "a"])
+@pytest.mark.parametrize("damage", ["type", "mails", "a", b"\xff"])
 def test_counts_that_cannot_be_read_begin_anew(
-    store: RedisStore, namespace: str, redis_clients: dict[str, Any], damage: str
+    store: RedisStore, namespace: str, redis_clients: dict[str, Any], damage: str | bytes
 ) -> None:
     client, key = redis_clients["redis"], KEYS.of(namespace, "sentences")
     store.count_sentences(namespace, 50, {"a": 3, "b": 2})
@@ -77,7 +77,23 @@ def test_counts_that_cannot_be_read_begin_anew(
         client.delete(key)
         client.set(key, "sentences")
     else:
-        client.hset(key, damage, "?")
-    left = {"type": NO_COUNTS, "mails": SentenceCounts(0, {"a": 3, "b": 2}), "a": SentenceCounts(50, {"b": 2})}[damage]
+        client.hset(key, damage, 9 if damage == b"\xff" else "?")
+    left = {
+        "type": NO_COUNTS,
+        "mails": SentenceCounts(0, {"a": 3, "b": 2}),
+        "a": SentenceCounts(50, {"b": 2}),
+        b"\xff": SentenceCounts(50, {"a": 3, "b": 2}),
+    }[damage]
     assert store.sentence_counts(namespace) == left
     assert store.count_sentences(namespace, 1, {"a": 1}) == left.added(1, {"a": 1})
+
+
+def test_nothing_is_left_of_a_namespace_that_is_deleted(store: Store, namespace: str) -> None:
+    store.count_sentences(namespace, 40, {"a": 30})
+    token = store.hold(namespace, store.store_epoch(namespace) or "", 60)
+    assert token is not None
+    assert store.delete(namespace, token)
+    assert store.sentence_counts(namespace) == NO_COUNTS
+    store.open(namespace, IDENTITY)
+    recover(store, namespace)
+    assert store.count_sentences(namespace, 1, {"a": 1}) == SentenceCounts(1, {"a": 1})

@@ -67,8 +67,10 @@ class Decoding:
         """
         started = time.perf_counter()
         self._sentences.exchange()
-        questions = self._admit(
-            {partition: [self._decode(record) for record in records] for partition, records in fetched.items()}
+        questions = self._prepared(
+            self._admit(
+                {partition: [self._decode(record) for record in records] for partition, records in fetched.items()}
+            )
         )
         recalled: list[Refused | Recalled | Unrecorded] = []
         ends: dict[P, int] = {}
@@ -120,6 +122,19 @@ class Decoding:
             return question
 
         return {partition: [admitted(question) for question in questions] for partition, questions in decoded.items()}
+
+    def _prepared(self, admitted: Mapping[P, Sequence[Question | Refused]]) -> Mapping[P, Sequence[Question | Refused]]:
+        """Decode the mails of a namespace once more whose sentences could not be read before it was open."""
+        read = self._sentences.read()
+        if not read:
+            return admitted
+
+        def prepared(question: Question | Refused) -> Question | Refused:
+            if isinstance(question, Question) and question.prepared_by and question.namespace in read:
+                return self._decode(question.record)
+            return question
+
+        return {partition: [prepared(question) for question in questions] for partition, questions in admitted.items()}
 
     def _recalled(self, question: Question | Refused) -> Refused | Recalled | Unrecorded:
         if isinstance(question, Refused):

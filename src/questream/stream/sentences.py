@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Concatenate, ParamSpec
 
 from questream.deciding.namespaces import Namespaces
+from questream.errors import NamespaceRefused, RecoveryNeeded
 from questream.preparing import NO_SENTENCES, KnownSentences
-from questream.preparing.repeated import LEAST_MAILS, MOST_SENTENCES, SeenMails
+from questream.preparing.repeated import LEAST_MAILS, NO_COUNTS, SeenMails, SentenceCounts
 from questream.store.protocol import Store
 from questream.stream.polling import PollingRetry
+
+P = ParamSpec("P")
 
 # Between two exchanges; of fewer mails than tell anything, the second.
 _EXCHANGE_SECONDS = 2.0
@@ -24,16 +28,12 @@ class _Known:
     seen: SeenMails = field(default_factory=SeenMails)
 
     def is_due(self, now: float) -> bool:
-        mails, age = self.seen.mails, now - self.since
-        if mails == 0:
-            return False
-        return len(self.seen.counts) >= MOST_SENTENCES or age >= (
-            _EXCHANGE_SECONDS if mails >= LEAST_MAILS else _FEW_MAILS_SECONDS
-        )
+        least = _EXCHANGE_SECONDS if self.seen.mails >= LEAST_MAILS else _FEW_MAILS_SECONDS
+        return self.seen.mails > 0 and now - self.since >= least
 
 
 class Sentences:
-    """The sentences of the mails of each namespace. It belongs to the thread of the intake.
+    """The sentences of the mails of each namespace. All but `of` belongs to the thread of the intake.
 
     What this worker saw is added to the counts in the store, every other second at most. The store answers with those
     of all workers.
@@ -51,16 +51,28 @@ class Sentences:
         self._retry = retry
         self._clock = clock
         self._known: dict[str, _Known] = {}
+        self._asked_for: set[str] = set()
 
     def of(self, namespace: str) -> KnownSentences:
-        """The sentences that stand in many mails, and where those of a mail are counted; none before it is open."""
+        """The sentences that stand in many mails, and where those of a mail are counted; none before they were read.
+
+        Without a call of the store: a record that is decoded again and again is decoded on a thread of its own, which
+        must not poll the group.
+        """
         known = self._known.get(namespace)
         if known is None:
-            if self._namespaces.unopened([namespace]):
-                return NO_SENTENCES
-            counts = self._retry.call(self._store.sentence_counts, namespace)
-            known = self._known[namespace] = _Known(counts.repeated, self._clock())
+            self._asked_for.add(namespace)
+            return NO_SENTENCES
         return KnownSentences(known.repeated, known.seen)
+
+    def read(self) -> set[str]:
+        """Read those of opened namespaces that were asked for in vain; returns these, whose mails to prepare again."""
+        found = self._asked_for - self._namespaces.unopened(self._asked_for)
+        self._asked_for.clear()
+        for namespace in found:
+            counts = self._answer(self._store.sentence_counts, namespace)
+            self._known[namespace] = _Known(counts.repeated, self._clock())
+        return found
 
     def exchange(self) -> None:
         """Add what was seen to the counts in the store."""
@@ -68,6 +80,15 @@ class Sentences:
         for namespace, known in self._known.items():
             if known.is_due(now):
                 seen, known.seen, known.since = known.seen, SeenMails(), now
-                counts = self._retry.call(self._store.count_sentences, namespace, seen.mails, seen.counts)
+                counts = self._answer(self._store.count_sentences, namespace, seen.mails, seen.counts)
                 # None is counted while the namespace is being recovered.
                 known.repeated = counts.repeated if counts.mails else known.repeated
+
+    def _answer(
+        self, call: Callable[Concatenate[str, P], SentenceCounts], namespace: str, *args: P.args, **kwargs: P.kwargs
+    ) -> SentenceCounts:
+        """No counts of a namespace that is refused or has to be recovered: its questions meet with the same."""
+        try:
+            return self._retry.call(call, namespace, *args, **kwargs)
+        except (NamespaceRefused, RecoveryNeeded):
+            return NO_COUNTS

@@ -9,7 +9,7 @@ import redis.exceptions
 
 from questream.preparing.repeated import MOST_MAILS, MOST_SENTENCES, NO_COUNTS, SentenceCounts
 from questream.store.redis.calls import RedisCalls, on_namespace
-from questream.store.redis.codec import is_count
+from questream.store.redis.codec import is_count, is_utf8
 
 _MAILS = b"mails"
 
@@ -38,5 +38,6 @@ class RedisSentences(RedisCalls):
 
 def _counts(fields: Mapping[bytes, bytes]) -> SentenceCounts:
     mails = fields.get(_MAILS, b"0")
-    counts = {field.decode(): int(count) for field, count in fields.items() if field != _MAILS and is_count(count)}
+    readable = {field: count for field, count in fields.items() if is_utf8(field) and is_count(count)}
+    counts = {field.decode(): int(count) for field, count in readable.items() if field != _MAILS}
     return SentenceCounts(int(mails) if is_count(mails) else 0, counts)
