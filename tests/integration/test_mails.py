@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from questream.encoder import Encoder
 from questream.prepared import about_in
 from questream.preparing.repeated import LEAST_MAILS
 from questream.tools.lookup import question_of
+from questream.tools.members import First, Members
+from questream.tools.questions import chosen_question
 from questream.tools.stored_sentences import sentences_stored
 from tests.kit.servers import KafkaServer, RedisServer, create_topics
 from tests.kit.stream import Stream, question, running_worker
@@ -47,29 +51,47 @@ def in_a_form(asked: str) -> str:
     return f"Dear support team,\n\n{OF_THE_FORM}\n{asked}\n\nKind regards,\nAnna Meyer"
 
 
+@pytest.mark.parametrize("namespace", ["default", "shop"])
 def test_what_a_worker_learned_of_a_form_the_next_one_knows(
-    kafka: KafkaServer, redis_server: RedisServer, encoder: Encoder
+    kafka: KafkaServer, redis_server: RedisServer, encoder: Encoder, namespace: str
 ) -> None:
-    """The line of a form that stands in all mails says nothing, once that is known."""
-    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.new_database())
-    sent = 2 * LEAST_MAILS
-    stream.send([question(number, in_a_form(f"Can I pay {number} dollars?")) for number in range(sent)])
+    """The line of a form that stands in all mails says nothing, once that is known: also in the first mail there."""
+    stream = Stream(
+        kafka.bootstrap_servers,
+        create_topics(kafka.bootstrap_servers),
+        redis_server.new_database(),
+        {"input.namespace_header": "tenant"},
+    )
+    sent = 0
+
+    def send(*asked: str) -> None:
+        nonlocal sent
+        headers = [("tenant", namespace.encode())]
+        stream.send([question(sent + at, in_a_form(one), headers=headers) for at, one in enumerate(asked)])
+        sent += len(asked)
+
+    send(*(f"Can I pay {number} dollars?" for number in range(2 * LEAST_MAILS)))
     store = stream.store()
     with running_worker(stream.settings(), encoder), stream.decisions() as decisions:
         decisions.values(sent)
         deadline = time.monotonic() + 30
-        while not store.sentence_counts("default").repeated:
+        while not store.sentence_counts(namespace).repeated:
             assert time.monotonic() < deadline
-            stream.send([question(sent, in_a_form("Can I pay by card?"))])
-            sent += 1
+            send("Can I pay by card?")
             time.sleep(0.5)
-    stream.send([question(sent, in_a_form("Where is my parcel?"))])
+    send("Where is my parcel?")
     with running_worker(stream.settings(), encoder), stream.decisions() as decisions:
-        decided = decisions.values(sent + 1)[-1]
-    (state,) = [one for one in store.clusters("default") if one.cluster_id == int(decided["cluster_id"][1:])]
+        (decided,) = [one for one in decisions.values(sent) if one["question_id"] == f"q{sent - 1}"]
+    (state,) = [one for one in store.clusters(namespace) if one.cluster_id == int(decided["cluster_id"][1:])]
     assert state.representative is not None
     assert OF_THE_FORM in state.representative
     assert about_in(state.representative) == "Where is my parcel?"
     # What is asked beside the workers is prepared by what they know.
-    asked = question_of(in_a_form("Where is my parcel?"), stream.settings(), sentences_stored(stream.settings()))
+    settings = stream.settings()
+    asked = question_of(in_a_form("Where is my parcel?"), settings, sentences_stored(settings), namespace)
     assert asked == state.representative
+    assert chosen_question(settings, namespace, None, in_a_form("Where is my parcel?")).text == asked
+    # So is what is read again of the topic.
+    (member,) = Members(settings, store, namespace, 1000).first(state.cluster_id, First.NEWEST, 1)
+    assert member.question is not None
+    assert member.question.text == asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -14,6 +14,7 @@ from questream.broker.port import Consumer, Message, Partition
 from questream.broker.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
 from questream.domain import Question, parse_cluster_id
 from questream.errors import BadRecord
+from questream.preparing import KnownSentences, no_sentences
 from questream.records import open_decoder, read_decision
 from questream.settings import Settings
 
@@ -46,12 +47,21 @@ class DecidedTopics:
     Each call may raise KafkaUnavailable or KafkaRefused. Not for more than one thread.
     """
 
-    def __init__(self, settings: Settings, namespace: str, decisions: int) -> None:
-        """`decisions` is how many of the newest decisions of each partition of the output topic are read at first."""
+    def __init__(
+        self,
+        settings: Settings,
+        namespace: str,
+        decisions: int,
+        sentences_of: Callable[[str], KnownSentences] = no_sentences,
+    ) -> None:
+        """`decisions` is how many of the newest decisions of each partition of the output topic are read at first.
+
+        The questions are prepared by `sentences_of`, which has what is known of the mails of a namespace.
+        """
         self._settings = settings
         self._namespace = namespace
         self._newest = decisions
-        self._decoder = open_decoder(settings)
+        self._decoder = open_decoder(settings, sentences_of)
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:

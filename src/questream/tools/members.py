@@ -15,6 +15,7 @@ from questream.records.times import format_time
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Store
+from questream.tools.stored_sentences import StoredSentences
 
 # Decisions that are looked at together: aliases and texts are asked for once for all of them.
 _CHUNK = 2000
@@ -57,10 +58,13 @@ class Members:
         self._namespace = namespace
         self._newest = newest
 
+    def _topics(self) -> DecidedTopics:
+        return DecidedTopics(self._settings, self._namespace, self._newest, StoredSentences(lambda: self._store))
+
     def first(self, cluster_id: int, order: First, limit: int, search: str = "") -> list[Member]:
         """The first `limit` members with `search` in their text, in this order; memory is bounded by the limit."""
         rank = _RANKS[order]
-        with DecidedTopics(self._settings, self._namespace, self._newest) as topics:
+        with self._topics() as topics:
             best: dict[Place, Published] = {}
             for members in self._walk(topics, cluster_id, search):
                 both = best | {one.published.place: one.published for one in members}
@@ -70,7 +74,7 @@ class Members:
     def all(self, cluster_id: int, search: str = "") -> Iterator[Member]:
         """All members with `search` in their text, in the order of the output topic."""
         seen: set[Place] = set()
-        with DecidedTopics(self._settings, self._namespace, self._newest) as topics:
+        with self._topics() as topics:
             for members in self._walk(topics, cluster_id, search):
                 new = [one.published for one in members if one.published.place not in seen]
                 seen.update(one.place for one in new)

@@ -21,6 +21,7 @@ from questream.migration.rebuilding import Rebuilding, Verdict
 from questream.operations.lookup import require_namespace
 from questream.settings import ModelSettings, Settings
 from questream.store.redis.store import open_store
+from questream.tools.stored_sentences import StoredSentences
 
 _FOLLOW_STORE_SECONDS = 5.0
 
@@ -80,7 +81,8 @@ class Migration:
             raise QuestreamError(f"namespace {self.namespace!r} is built with {before.model!r} already")
         config = namespace_config(settings, self.encoder)
         self._identity = config.identity
-        self._topics = None if decisions is None else DecidedTopics(settings, self.namespace, decisions)
+        sentences = StoredSentences(lambda: self._store)
+        self._topics = None if decisions is None else DecidedTopics(settings, self.namespace, decisions, sentences)
         self._rebuilding = Rebuilding(
             self._store, self.namespace, self._topics, self.encoder, config.rules, on_progress
         )

@@ -24,7 +24,7 @@ from questream.tools.following import open_texts, recent
 from questream.tools.kept_questions import KeptQuestions, each_still_kept
 from questream.tools.members import First
 from questream.tools.questions import Encodes
-from questream.tools.stored_sentences import sentences_stored
+from questream.tools.stored_sentences import StoredSentences
 
 EXAMPLES = 5
 # The clusters of a topic may be thousands: the largest are looked at for what they keep.
@@ -236,7 +236,7 @@ def _questions(
     numbers = [parse_cluster_id(decision["cluster_id"]) for decision in decisions]
     chains = follow_aliases(store, namespace, numbers)
     with ExitStack() as opened:
-        text_of = open_texts(settings, open_decoder(settings, sentences_stored(settings)), opened)
+        text_of = open_texts(settings, open_decoder(settings, StoredSentences(lambda: store)), opened)
         for decision, number in zip(decisions, numbers, strict=True):
             live = survivor_of(number, chains[number])
             if live in ids:

@@ -77,7 +77,7 @@ def chosen_question(settings: Settings, namespace: str, question_id: str | None,
     if not settings.clusters.keep_texts:
         raise QuestreamError("this store keeps no texts of questions", "set clusters.keep_texts to true")
     if question_id is None:
-        return ReadQuestion(question_of(text or "", settings))
+        return ReadQuestion(question_of(text or "", settings, sentences_stored(settings), namespace))
     ((decision, _, read),) = _read_again(settings, namespace, [question_id])
     return ReadQuestion(read, _place(decision), parse_cluster_id(decision["cluster_id"]))
 

@@ -16,6 +16,7 @@ from questream.deciding.level_runs import current_levels
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Store
+from questream.tools.stored_sentences import StoredSentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def decided_questions(
     Two groups that an operator gave the same label are one, named by the older. A question comes once, however often
     its decision was published. Raises KafkaUnavailable, KafkaRefused and what the store raises.
     """
-    with DecidedTopics(settings, namespace, newest) as topics:
+    with DecidedTopics(settings, namespace, newest, StoredSentences(lambda: store)) as topics:
         cluster_of = {published.place: published.cluster_id for published in topics.read_decisions()}
         decisions = Counter(cluster_of.values())
         groups = groups_of(store, namespace, level, decisions)
