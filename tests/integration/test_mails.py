@@ -9,6 +9,8 @@ import pytest
 from questream.encoder import Encoder
 from questream.prepared import about_in
 from questream.preparing.repeated import LEAST_MAILS
+from questream.server.decisions import Texts
+from questream.tools.following import recent
 from questream.tools.lookup import question_of
 from questream.tools.members import First, Members
 from questream.tools.questions import chosen_question
@@ -92,6 +94,9 @@ def test_what_a_worker_learned_of_a_form_the_next_one_knows(
     assert asked == state.representative
     assert chosen_question(settings, namespace, None, in_a_form("Where is my parcel?")).text == asked
     # So is what is read again of the topic.
+    assert Texts(settings, sentences_stored(settings))(decided) == asked
+    (seen,) = recent(settings, namespace, 1, with_texts=True, sentences_of=sentences_stored(settings))
+    assert seen.text == asked
     (member,) = Members(settings, store, namespace, 1000).first(state.cluster_id, First.NEWEST, 1)
     assert member.question is not None
     assert member.question.text == asked

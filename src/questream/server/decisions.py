@@ -6,7 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from typing import Any
 
 from questream.broker.port import Message
 from questream.errors import QuestreamError
+from questream.preparing import KnownSentences
 from questream.records import open_decoder, read_decision
 from questream.server.problems import Refused
 from questream.settings import Settings
@@ -117,11 +118,14 @@ class Decisions:
 
 
 class Texts:
-    """Reads the questions of decisions again; what it reads with is opened anew after Kafka failed. For one thread."""
+    """Reads the questions of decisions again; what it reads with is opened anew after Kafka failed. For one thread.
 
-    def __init__(self, settings: Settings) -> None:
+    `sentences_of` has what is known of the mails of a namespace.
+    """
+
+    def __init__(self, settings: Settings, sentences_of: Callable[[str], KnownSentences]) -> None:
         self._settings = settings
-        self._decoder = open_decoder(settings)
+        self._decoder = open_decoder(settings, sentences_of)
         self._opened = ExitStack()
         self._text_of: TextOf | None = None
 

@@ -41,6 +41,7 @@ from questream.server.warming import Warming
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 from questream.tools.kept_questions import KeptQuestions
+from questream.tools.stored_sentences import StoredSentences
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     mirrors = Mirrors(store)
     levels = CurrentLevels(store, mirrors)
     analysis = Analysis(settings, store, mirrors, levels)
-    decisions = Decisions(Texts(settings))
+    decisions = Decisions(Texts(settings, StoredSentences(lambda: store)))
     rates = Rates(Rate(lambda: published.is_following), Rate(lambda: dead.is_following))
 
     def take_decision(message: Message) -> None:

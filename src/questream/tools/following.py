@@ -10,6 +10,7 @@ from questream.broker.connect import open_reader
 from questream.broker.port import Consumer
 from questream.broker.reading import RecordLookup, follow, partitions_of, read_to_end, start_at, start_before_end
 from questream.errors import BadRecord
+from questream.preparing import KnownSentences, no_sentences
 from questream.records import QuestionDecoder, open_decoder, read_decision
 from questream.settings import Settings
 
@@ -54,9 +55,17 @@ def following(settings: Settings, begin_at: Literal["beginning", "end"], *, with
 
 
 def recent(
-    settings: Settings, namespace: str, limit: int, *, with_texts: bool, records: int = _RECENT_RECORDS
+    settings: Settings,
+    namespace: str,
+    limit: int,
+    *,
+    with_texts: bool,
+    records: int = _RECENT_RECORDS,
+    sentences_of: Callable[[str], KnownSentences] = no_sentences,
 ) -> list[Seen]:
     """The newest decisions of a namespace, the newest first, among so many last records of each partition.
+
+    Their texts are prepared by `sentences_of`, which has what is known of the mails of a namespace.
 
     Raises KafkaUnavailable or KafkaRefused.
     """
@@ -69,7 +78,7 @@ def recent(
             if decision is not None and decision.get("namespace") == namespace:
                 found.append((f"{message.topic}/{message.partition}/{message.offset}", decision))
         found.sort(key=lambda one: str(one[1].get("decided_at")), reverse=True)
-        text_of = open_texts(settings, open_decoder(settings), opened) if with_texts and found else None
+        text_of = open_texts(settings, open_decoder(settings, sentences_of), opened) if with_texts and found else None
         return [Seen(place, one, text_of(one) if text_of else None) for place, one in found[:limit]]
 
 

@@ -79,7 +79,7 @@ class KeptQuestions:
     def read(self, cluster_id: int, namespace: str, kept: Sequence[KeptMember]) -> list[Member]:
         """The members in this order; without a question where the input topic holds that record no longer.
 
-        Raises KafkaUnavailable or KafkaRefused.
+        Raises KafkaUnavailable, KafkaRefused and what the store raises.
         """
         with self._guard:
             try:

@@ -32,6 +32,7 @@ from questream.server.services import read_cluster_id
 from questream.tools.following import recent
 from questream.tools.members import First
 from questream.tools.sorting import Level, Sort
+from questream.tools.stored_sentences import StoredSentences
 
 MOST_LISTED = 50
 
@@ -147,7 +148,13 @@ class Reads:
     def recent_decisions(self, namespace: Namespace | None = None, limit: Limit = 20) -> DecisionList:
         """List the newest decisions: which question joined or opened which cluster, and when."""
         scope = self._caller.scope(namespace)
-        found = recent(scope.services.settings, scope.namespace, limit, with_texts=scope.reads_texts)
+        found = recent(
+            scope.services.settings,
+            scope.namespace,
+            limit,
+            with_texts=scope.reads_texts,
+            sentences_of=StoredSentences(lambda: scope.services.store),
+        )
         return DecisionList(decisions=[{**(one.decision or {}), "text": one.text} for one in found])
 
     def assign(
