@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
+
+import pytest
 
 from questream.clustering.rules import Rules
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.namespaces import Namespaces
+from questream.errors import StoreUnavailable
 from questream.settings import NamespaceSettings
 from questream.store.protocol import Identity
 from questream.store.reference.store import MemoryStore
@@ -48,6 +52,25 @@ def test_so_many_begin_in_a_minute_as_the_rate_lets() -> None:
     assert limited.refused(["c"]).keys() == {"c"}
     seconds[0] = 31.0
     assert limited.refused(["c"]).keys() == set()
+
+
+def test_a_call_that_is_made_again_counts_once() -> None:
+    class Failing(MemoryStore):
+        calls = 0
+
+        def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
+            self.calls += 1
+            if self.calls == 1:
+                raise StoreUnavailable("no answer")
+            return super().admit(namespaces, limit)
+
+    store = Failing()
+    limited = admission(store, [0.0], per_minute=1)
+    with pytest.raises(StoreUnavailable):
+        limited.refused(["a"])
+    assert limited.refused(["a"]).keys() == set()
+    assert limited.refused(["b"])["b"].reason == "too_many_new_namespaces"
+    assert store.namespaces() == ["a"]
 
 
 def test_records_are_forgotten_past_a_namespace_that_began_and_was_never_opened() -> None:

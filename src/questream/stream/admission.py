@@ -52,8 +52,9 @@ class Admission:
             new = [name for name in new if name not in known]
         refused = {}
         admitted: list[str] = []
+        self._refill()
         for name in new:
-            error = self._refuse(name, len(stored) + len(admitted))
+            error = self._refuse(name, len(stored) + len(admitted), self._left - len(admitted))
             if error is None:
                 admitted.append(name)
             else:
@@ -61,29 +62,27 @@ class Admission:
         if admitted:
             # Other workers count too.
             refused |= {name: _too_many() for name in self._store.admit(admitted, self._limits.max)}
+            # Only now: a call that fails is made again.
+            self._left -= len(admitted)
         self._warn(refused)
         return refused
 
-    def _refuse(self, namespace: str, count: int) -> BadRecord | None:
+    def _refuse(self, namespace: str, count: int, left: float) -> BadRecord | None:
         limits = self._limits
         if limits.allow and not any(fnmatchcase(namespace, pattern) for pattern in limits.allow):
             return BadRecord("recall", "namespace_not_allowed", "no name of namespaces.allow is that of this namespace")
         if count >= limits.max:
             return _too_many()
-        if not self._take():
+        if left < 1.0:
             limit = "a worker lets no more namespaces begin in a minute than namespaces.per_minute"
             return BadRecord("recall", "too_many_new_namespaces", limit)
         return None
 
-    def _take(self) -> bool:
-        """One of what a minute has, which comes back evenly."""
+    def _refill(self) -> None:
+        """What a minute lets begin comes back evenly."""
         now, most = self._clock(), float(self._limits.per_minute)
         self._left = min(most, self._left + (now - self._left_at) * most / 60.0)
         self._left_at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
 
     def _warn(self, refused: dict[str, BadRecord]) -> None:
         """A reason once a minute: a flood must not fill the log too."""
