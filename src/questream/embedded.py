@@ -6,8 +6,9 @@ when they end, and never outlive the process that started them, `kill -9` includ
 
 What the broker does not do as Apache Kafka does: records of an aborted transaction stay visible to read_committed
 readers, topic configurations are accepted but not kept (nothing is ever compacted), an unknown topic is created by the
-first who asks for it, a group's first member waits half its session timeout for others, and a fetch that finds nothing
-is answered late. Consumers take `EMBEDDED_BROKER_SETTINGS` for the last two.
+first who asks for it, the end that is named of a partition is the offset behind the first record of its last batch, a
+group's first member waits half its session timeout for others, and a fetch that finds nothing is answered late.
+Consumers take `EMBEDDED_BROKER_SETTINGS` for the last two.
 """
 
 from __future__ import annotations

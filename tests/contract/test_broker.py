@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any, cast
 
 import pytest
@@ -26,6 +26,7 @@ from questream.broker.port import (
     Place,
     Producer,
 )
+from questream.broker.reading import RecordCheck
 from questream.embedded import free_port
 from questream.errors import (
     KafkaTimeout,
@@ -498,6 +499,23 @@ def test_an_open_transaction_is_read_by_those_alone_who_ask_for_it(bed: Bed) -> 
         assert admin.end_offsets([bed.at()], "read_committed") == {bed.at(): 0}
         assert admin.end_offsets([bed.at()], "read_uncommitted") == {bed.at(): 1}
     producer.abort_transaction()
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "committed"])
+def test_a_partition_ends_behind_all_that_is_in_its_log(bed: Bed, is_open: bool) -> None:
+    producer = bed.producer(f"t-{uuid.uuid4().hex[:8]}")
+    producer.begin_transaction()
+    producer.send(Outgoing(bed.topic, b"k", b"0", (), 0), ignore)
+    producer.flush(ANSWER_SECONDS)
+    if not is_open:
+        producer.commit_transaction()
+    # The mark of a transaction that has ended takes an offset.
+    end = 1 if is_open else 2
+    check = RecordCheck(lambda: bed.adapter.open_reader(bed.settings, isolation="read_uncommitted"), ANSWER_SECONDS)
+    with closing(check):
+        assert [check.ends_before(bed.at(), end + beyond) for beyond in (0, 1, 5)] == [False, True, True]
+    if is_open:
+        producer.abort_transaction()
 
 
 def test_offsets_move_with_their_transaction(bed: Bed) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
 from questream.domain import InFlight
@@ -179,6 +179,29 @@ def test_each_group_decides_all_records_for_itself(
     # The questions are the same, so they join; they are decided, and not answered out of the other group's ledger.
     assert {decision["outcome"] for decision in again} == {"joined"}
     assert sum(live_sizes(stream.store()).values()) == 2 * OLD
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_group_that_was_set_past_an_open_transaction_is_read_on_from_there(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], client: str
+) -> None:
+    stream = make_stream(1, **{"kafka.client": client})
+    stream.send(map(old, range(OLD)))
+    producer = KafkaProducer(bootstrap_servers=stream.bootstrap_servers, transactional_id=stream.group_id)
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(stream.topics.input_topic, b"open")
+    producer.flush()
+    # As `kafka-consumer-groups --reset-offsets --to-latest` does.
+    stream.set_to(OLD + 1)
+    worker = start_worker(stream)
+    wait_until(lambda: "partitions assigned" in worker.end_of_log(), "the worker knows where to begin")
+    producer.commit_transaction()
+    producer.close()
+    stream.send(map(new, range(NEW)))
+    with stream.decisions() as reader, stream.dead_letters() as dead:
+        assert_one_decision_each(reader.values(NEW), (f"qnew-{i}" for i in range(NEW)))
+        assert dead.rest() == []
 
 
 def lose_log(kafka: KafkaServer, stream: Stream) -> None:

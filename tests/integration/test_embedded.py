@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -21,8 +22,17 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
 from questream import embedded
-from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, bundled_model, embedded_broker, embedded_store
+from questream.embedded import (
+    EMBEDDED_BROKER_SETTINGS,
+    EMBEDDED_SESSION_TIMEOUT_SECONDS,
+    bundled_model,
+    embedded_broker,
+    embedded_store,
+)
 from questream.errors import QuestreamError
+from tests.kit.servers import create_topics
+from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 # A parent that starts both servers, says where they are, and waits to be killed. Python takes Ctrl-C, also where it
 # inherited that SIGINT is ignored, as from a test run in the background.
@@ -105,6 +115,31 @@ def test_broker_carries_a_transaction_with_offsets_through_a_consumer_group() ->
         assert [record.value for batch in reader.poll(5000).values() for record in batch] == [b"state"]
         for client in (reader, consumer, producer, admin):
             client.close()
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_the_next_worker_reads_on_where_the_last_one_ended(client: str, caplog: pytest.LogCaptureFixture) -> None:
+    def send(stream: Stream, numbers: range) -> None:
+        """Several records in a batch: the broker names an end within the last one."""
+        producer = KafkaProducer(bootstrap_servers=stream.bootstrap_servers, linger_ms=500)
+        for number in numbers:
+            asked = question(number, f"card{number} bank{number} pin{number}")
+            producer.send(stream.topics.input_topic, asked.value, asked.key)
+        producer.close()
+
+    with embedded_broker() as bootstrap, embedded_store() as url:
+        options = {f"kafka.{name}": value for name, value in EMBEDDED_BROKER_SETTINGS.items() if name != "options"}
+        stream = Stream(bootstrap, create_topics(bootstrap, 2), url, {**options, "kafka.client": client})
+        encoder = hash_encoder()
+        with stream.decisions() as reader:
+            for first in (0, 20):
+                caplog.clear()
+                with caplog.at_level(logging.INFO, "questream"), running_worker(stream.settings(), encoder):
+                    wait_until(lambda: "partitions assigned" in caplog.messages, "the worker knows where to begin")
+                    send(stream, range(first, first + 20))
+                    reader.until(first + 20)
+            decisions = reader.values()
+        assert_one_decision_each(decisions, (f"q{number}" for number in range(40)))
 
 
 def test_broker_fences_a_zombie_producer() -> None:

@@ -136,6 +136,10 @@ class Stream:
 
     def set_back(self) -> None:
         """Have the group, which nobody is in, begin at the start of the input topic again."""
+        self.set_to(0)
+
+    def set_to(self, offset: int) -> None:
+        """Have the group, which nobody is in, begin at this offset of each partition of the input topic."""
         consumer = RecordConsumer(
             bootstrap_servers=self.bootstrap_servers, group_id=self.group_id, enable_auto_commit=False
         )
@@ -143,7 +147,7 @@ class Stream:
             topic = self.topics.input_topic
             partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
             consumer.assign(partitions)
-            consumer.commit({partition: OffsetAndMetadata(0, "", -1) for partition in partitions})
+            consumer.commit({partition: OffsetAndMetadata(offset, "", -1) for partition in partitions})
         finally:
             consumer.close(autocommit=False)
 

@@ -102,7 +102,9 @@ def stepped(
     unused: Any = None
     fence = Fence(client, 1.0)
     polling = PollingRetry(client, retry, fence, 1.0)
-    intake = Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, fence, 1.0)
+    intake = Intake(
+        client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, fence, unused, 1.0
+    )
     for _ in range(steps):
         intake.step()
     return consumer, backlog, metrics.consumed._value.get()

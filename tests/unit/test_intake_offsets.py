@@ -138,6 +138,7 @@ class Bed:
             self.metrics,
             polling,
             fence,
+            cast("Any", self.group),
             STALL_SECONDS,
         )
         self.join()

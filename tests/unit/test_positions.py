@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from questream.broker import port, reading
+from questream.broker import port
 from questream.broker.port import NextOffset, Offsets, Partition
-from questream.broker.reading import record_of
+from questream.broker.reading import RecordCheck, record_of
 from questream.errors import KafkaUnavailable, Superseded
 from questream.metrics import Metrics
 from questream.records.fingerprint import LastRecord
@@ -50,6 +50,12 @@ class Log:
         self.sought: dict[Partition, int] = {}
         self.commits: list[dict[Partition, int]] = []
         self.has_rebalanced = False
+        # With records that only readers of uncommitted ones see.
+        self.whole_end = 10
+
+    def ends_before(self, _: Partition, offset: int) -> bool:
+        """As of RecordCheck."""
+        return offset > max(self.end, self.whole_end)
 
     def assignment(self) -> set[Partition]:
         return self.assigned
@@ -91,6 +97,7 @@ class Bed:
             begin_at,
             self.metrics,
             1.0,
+            cast("RecordCheck", log),
             lambda *place: self.replaced.append(place),
         )
 
@@ -98,11 +105,6 @@ class Bed:
     def missed(self) -> float:
         """How many records retention removed before they were read."""
         return float(self.metrics.missed.labels("questions", 0)._value.get())
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_LOOK_AGAIN_SECONDS", 0.0)
 
 
 def test_a_partition_is_read_on_from_the_groups_offset_and_the_record_before_it_is_compared() -> None:
@@ -144,6 +146,13 @@ def test_a_log_that_ends_before_the_groups_offset_is_read_from_its_beginning(end
     bed.positions.rewind()
     assert (bed.log.sought, bed.log.commits) == ({FIRST: 2}, [{FIRST: 2}])
     assert bed.replaced == [(FIRST, newer_from)]
+
+
+def test_a_group_past_the_end_of_committed_records_is_where_it_is() -> None:
+    bed = Bed(Log(p0=NextOffset(15, "")))
+    bed.log.whole_end = 15
+    bed.positions.rewind()
+    assert (bed.log.sought, bed.log.commits, bed.replaced) == ({FIRST: 15}, [], [])
 
 
 def test_a_log_of_which_nothing_is_known_but_its_end_forgets_nothing() -> None:

@@ -17,6 +17,7 @@ _DENIAL_SECONDS = 2.0
 _STANDSTILL_SECONDS = 15.0
 _LOOKUP_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
+_REACH_SECONDS = 1.0
 
 
 def record_of(message: Message, stream: str = "") -> Record:
@@ -78,35 +79,40 @@ class RecordLookup:
         return None
 
 
-def ends_before(consumer: Consumer, partition: Partition, offset: int, timeout: float | None = None) -> bool:
-    """True if a partition surely ends before this offset: a new leader, which may know of its end a moment late, is
-    asked twice.
-    """
-    for pause_seconds in (_LOOK_AGAIN_SECONDS, 0.0):
-        if offset <= consumer.end_offsets([partition], timeout)[partition]:
-            return False
-        time.sleep(pause_seconds)
-    return True
-
-
 class RecordCheck:
-    """Checks that a record is still at its place; its reader is opened for the first check."""
+    """Checks that records are still at their places.
 
-    def __init__(self, open_reader: Callable[[], AbstractContextManager[Consumer]]) -> None:
+    Its reader is opened for the first check. It reads uncommitted records too: what a reader of committed ones sees
+    ends before an open transaction. A broker has `answer_seconds` to name an end.
+    """
+
+    def __init__(self, open_reader: Callable[[], AbstractContextManager[Consumer]], answer_seconds: float) -> None:
         self._open_reader = open_reader
+        self._answer_seconds = answer_seconds
         self._opened = ExitStack()
         self._consumer: Consumer | None = None
+
+    def ends_before(self, partition: Partition, offset: int) -> bool:
+        """True if a partition surely ends before this offset.
+
+        A new leader, which may know of its end a moment late, is asked twice. What can be read counts for more than the
+        end that is named: Tansu names one that lies within the last batch.
+        """
+        reader = self._reader()
+        for pause_seconds in (_LOOK_AGAIN_SECONDS, 0.0):
+            end = reader.end_offsets([partition], self._answer_seconds)[partition]
+            if offset <= end or _reaches(reader, partition, offset):
+                return False
+            time.sleep(pause_seconds)
+        return True
 
     def is_another(self, topic: str, partition: int, offset: int, known: str) -> bool:
         """True if the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
         another is there, or the partition ends before it.
         """
-        if self._consumer is None:
-            self._consumer = self._opened.enter_context(self._open_reader())
-        at = Partition(topic, partition)
-        if ends_before(self._consumer, at, offset + 1):
+        if self.ends_before(Partition(topic, partition), offset + 1):
             return True
-        found = RecordLookup(self._consumer).find(topic, partition, offset)
+        found = RecordLookup(self._reader()).find(topic, partition, offset)
         # One that was not unpacked may be any.
         if not known or found is None or isinstance(found.value, Unread):
             return False
@@ -115,6 +121,26 @@ class RecordCheck:
     def close(self) -> None:
         """Close the reader, if there is one."""
         self._opened.close()
+
+    def _reader(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = self._opened.enter_context(self._open_reader())
+        return self._consumer
+
+
+def _reaches(reader: Consumer, partition: Partition, offset: int) -> bool:
+    """True if there is a record or the mark of a transaction right before this offset, or one behind it."""
+    reader.assign([partition])
+    reader.seek(partition, offset - 1)
+    reader.take_out_of_range()
+    deadline = time.monotonic() + _REACH_SECONDS
+    while time.monotonic() < deadline:
+        reader.poll(_POLL_SECONDS, max_records=1)
+        if reader.take_out_of_range():
+            return False
+        if (reader.position(partition) or 0) >= offset:
+            return True
+    return False
 
 
 def start_before_end(consumer: Consumer, topic: str, records: int) -> None:

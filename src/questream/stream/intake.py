@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from questream.broker.port import Consumer, GroupMetadata, Message, Offsets, Partition
-from questream.broker.reading import record_of
+from questream.broker.reading import RecordCheck, record_of
 from questream.deciding.namespaces import Namespaces
 from questream.errors import (
     KafkaTimeout,
@@ -57,6 +57,7 @@ class Intake:
         metrics: Metrics,
         retry: PollingRetry,
         fence: Fence,
+        check: RecordCheck,
         stall_seconds: float,
     ) -> None:
         self._consumer = consumer
@@ -77,7 +78,7 @@ class Intake:
         self._published: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._stream = topic
         self._watch = _ProgressWatch(stall_seconds)
-        self._positions = Positions(consumer, topic, begin_at, metrics, stall_seconds, self._forget_from)
+        self._positions = Positions(consumer, topic, begin_at, metrics, stall_seconds, check, self._forget_from)
         self._next_lag_report = 0.0
         self._answered = True
         self._stall_seconds = stall_seconds

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from questream.broker.port import Consumer, Message, NextOffset, Offsets, Partition
-from questream.broker.reading import ends_before, record_of
+from questream.broker.reading import RecordCheck, record_of
 from questream.errors import KafkaUnavailable, Superseded
 from questream.metrics import Metrics
 from questream.records.fingerprint import LastRecord
@@ -38,6 +38,7 @@ class Positions:
         begin_at: Beginning,
         metrics: Metrics,
         answer_seconds: float,
+        check: RecordCheck,
         on_replaced: Callable[[Partition, int], None],
     ) -> None:
         self._consumer = consumer
@@ -45,6 +46,7 @@ class Positions:
         self._begin_at = begin_at
         self._metrics = metrics
         self._answer_seconds = answer_seconds
+        self._check = check
         self._taken: dict[Partition, int] = {}
         self._done: dict[Partition, int] = {}
         self._on_replaced = on_replaced
@@ -61,6 +63,7 @@ class Positions:
         committed = {partition: self._committed(partition) for partition in assigned}
         new = [partition for partition, at in committed.items() if at is None]
         retained = self._consumer.beginning_offsets(assigned, self._answer_seconds)
+        ends = self._consumer.end_offsets(assigned, self._answer_seconds)
         moved = self._first_offsets(new, retained) if new else {}
         self._taken, self._done, self._last = {}, {}, {}
         for partition in assigned:
@@ -69,7 +72,7 @@ class Positions:
                 start = moved[partition]
             else:
                 last = LastRecord.parse(at.metadata)
-                start = self._readable(partition, at, last, retained[partition])
+                start = self._readable(partition, at, last, retained[partition], ends[partition])
                 if start != at:
                     moved[partition] = start
                 elif last is not None and start > retained[partition]:
@@ -178,12 +181,13 @@ class Positions:
                 raise KafkaUnavailable("no worker has begun the group in this topic yet")
             time.sleep(0.1)
 
-    def _readable(self, partition: Partition, committed: int, last: LastRecord | None, retained: int) -> int:
-        """The committed offset, or the first that is retained where that lies behind it."""
+    def _readable(self, partition: Partition, committed: int, last: LastRecord | None, retained: int, end: int) -> int:
+        """The committed offset, or the first that is retained where that lies behind it, or the log before it."""
         if committed < retained:
             self._report_gap(partition, committed, retained)
             return retained
-        if not ends_before(self._consumer, partition, committed, self._answer_seconds):
+        # An end of committed records, which a group that was set to the latest offset may be past.
+        if committed <= end or not self._check.ends_before(partition, committed):
             return committed
         self._replaced(partition, committed, last)
         return retained

@@ -238,7 +238,7 @@ class Worker:
         # It says why it may not be reached; a broker that hangs up may be on its way down, which ends no worker.
         consumer = make_consumer(settings, self._worker_id)
         self.metrics.sessions.inc()
-        check = RecordCheck(lambda: open_reader(settings, isolation="read_uncommitted"))
+        check = RecordCheck(lambda: open_reader(settings, isolation="read_uncommitted"), deadline_seconds)
         fence = Fence(consumer, deadline_seconds)
         intake = self._new_intake(consumer, check, backlog, retry, fence)
         publisher = self._publisher(intake)
@@ -289,6 +289,7 @@ class Worker:
             self.metrics,
             polling,
             fence,
+            check,
             stall_seconds=deadline,
         )
 
