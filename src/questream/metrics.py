@@ -112,8 +112,8 @@ class Metrics(Registered):
     )
     loose_share = gauge(
         "questream_loose_share",
-        "Share of the questions in clusters of ten and more with little in common (a mean cosine below .2), in the"
-        " namespace whose levels this worker found last.",
+        "Share of the questions that centroids learned from in clusters of ten and more with little in common (a mean"
+        " cosine below .2), in the namespace whose levels this worker found last.",
     )
     levels_too_large = gauge(
         "questream_levels_too_large",

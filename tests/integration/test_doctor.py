@@ -512,6 +512,19 @@ def test_a_threshold_that_unrelated_questions_reach_is_told_with_the_least_that_
     assert "threshold" not in findings(*flags, "--clusters.namespace=new")
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "centred"])
+def test_of_questions_that_are_all_alike_no_threshold_is_called_low(redis_url: str, similarity: Similarity) -> None:
+    """As of 125 mails of one kind, which have a mean cosine of .83."""
+    own = np.eye(125, dtype=np.float32)
+    vectors = np.hstack([np.full((125, 1), 0.83**0.5), 0.17**0.5 * own]).astype(np.float32)
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    QuestionClusterer(dimension=126, store=store, similarity=similarity).assign(vectors)
+    flags = [f"--redis.url={redis_url}", f"--kafka.bootstrap_servers={NOWHERE}", "--model.name=/nowhere"]
+    told = findings(*flags, "--kafka.options.bootstrap_timeout_ms=50")["threshold"]
+    assert told["status"] == "ok"
+    assert "too alike to show how near unrelated ones come" in told["told"]
+
+
 def test_clusters_of_questions_with_little_in_common_are_told_at_any_threshold(redis_url: str) -> None:
     vectors = np.eye(200, dtype=np.float32)
     store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))

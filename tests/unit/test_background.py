@@ -29,6 +29,18 @@ def test_the_least_threshold_is_above_what_unrelated_questions_reach(similarity:
     assert least_threshold(vectors.sum(axis=0), 200, similarity) == least
 
 
+@pytest.mark.parametrize("similarity", get_args(Similarity))
+@pytest.mark.parametrize("spread", [0.3, 0.6, 0.9])
+def test_questions_that_are_all_alike_say_nothing_of_unrelated_ones(similarity: Similarity, spread: float) -> None:
+    """Mails that are nearly the same have a mean cosine of .55 to .92, and little in common beside their mean."""
+    random, store = np.random.default_rng(3), MemoryStore()
+    own = unit_rows(random.normal(size=(150, 384)).astype(np.float32))
+    vectors = unit_rows(np.eye(1, 384, dtype=np.float32) + spread * own)
+    QuestionClusterer(dimension=384, store=store, similarity=similarity).assign(vectors)
+    assert least_threshold(vectors.sum(axis=0), len(vectors), similarity) is None
+    assert loose_share(store.load("default")) == 0.0
+
+
 def test_few_questions_say_nothing_of_a_threshold() -> None:
     vectors = of_one_subject(99)
     for similarity in get_args(Similarity):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from questream.clustering.background import least_threshold, loose_share
+from questream.clustering.background import FEWEST_QUESTIONS, least_threshold, loose_share
 from questream.domain import NamespaceState
 from questream.errors import ModelError
 from questream.preparing import is_of_one_kind, version_of
@@ -82,13 +82,11 @@ def check_threshold(context: CheckContext) -> Iterator[Finding]:
     namespace = context.settings.clusters.namespace
     store = RedisStore(context.redis, prefix=context.settings.redis.prefix)
     built = store.namespace_state(namespace)
-    if built is None:
+    if built is None or built.mean_questions < FEWEST_QUESTIONS:
         return
     rules = rules_built_with(built)
     least = least_threshold(built.mean_sum, built.mean_questions, rules.similarity)
-    if least is None:
-        return
-    if rules.threshold < least:
+    if least is not None and rules.threshold < least:
         yield Finding(
             "threshold",
             "warn",
@@ -100,7 +98,10 @@ def check_threshold(context: CheckContext) -> Iterator[Finding]:
     # Numbers of clusters are never given again, so that there are no more clusters than numbers.
     share = loose_share(store.load(namespace)) if built.next_cluster <= _MOST_CLUSTERS_READ else 0.0
     if share < _LARGEST_LOOSE_SHARE:
-        yield Finding("threshold", "ok", f"unrelated questions of {namespace} stay below {rules.threshold:.3f}")
+        text = f"unrelated questions of {namespace} stay below {rules.threshold:.3f}"
+        if least is None:
+            text = f"the questions of {namespace} are too alike to show how near unrelated ones come to each other"
+        yield Finding("threshold", "ok", text)
         return
     yield Finding(
         "threshold",
