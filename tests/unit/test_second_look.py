@@ -51,6 +51,37 @@ def test_the_pairs_are_of_six_kinds_and_four_languages() -> None:
     assert min(Counter(row[0] for row in ROWS).values()) >= 80
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What time does Anna arrive?", "When do Maria and Anna arrive?"),
+        ("What jam does Anna like?", "Which one would Maria and Anna like?"),
+        ("Where do I polish my shoes?", "Where do I clean my Italian shoes?"),
+        ("Dans quelle année ai-je ouvert mon compte ?", "Quand ai-je ouvert mon compte avec Marie ?"),
+        ("Où est mon petit colis ?", "Où est mon colis pour monsieur Roux ?"),
+        ("Wo kann ich hier gut essen?", "Wo kann ich in Köln gut speisen?"),
+        ("Was kostet das Porto für den Brief?", "Was kostet der Brief nach Köln?"),
+        ("¿Dónde compro pilas para Ana?", "¿Dónde compro baterías para María y Ana?"),
+    ],
+)
+def test_common_words_are_no_names(one: str, other: str) -> None:
+    assert reason(one, other) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("are colombians welcome", "are nigerians welcome"),
+        ("is the berlin office open", "is dublin's office open"),
+        ("kann ich mit einer deutschen karte zahlen", "kann ich mit einer schweizer karte zahlen"),
+        ("puede entrar mi hermana", "puede entrar mi hermano"),
+        ("puede entrar mi esposo", "puede entrar mi esposa"),
+    ],
+)
+def test_names_and_persons_with_endings_are_told_apart(one: str, other: str) -> None:
+    assert reason(one, other) == "antonym"
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_pairs_that_differ_are_told_from_paraphrases(kind: str) -> None:
     rows = [row for row in ROWS if row[0] == kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,12 +15,23 @@ from questream.clustering.second_look.stems import stem_of
 
 LANGUAGES = ("en", "de", "fr", "es")
 
+# Endings of a name from a list that has so many letters: "Colombians", "deutschen".
+_NAME_ENDINGS = {
+    "en": ("s", "n", "ns"),
+    "de": ("s", "e", "n", "en", "er", "es", "em"),
+    "fr": ("s", "e", "es"),
+    "es": ("s", "es"),
+}
+_FEWEST_LETTERS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
     """The words of one language, in lower case. `poles` are items by stem, `phrases` by verb's stem and particle.
 
-    `choices` are those of an axis with more than two poles: "not on Monday" is not "on Tuesday".
+    `choices` are those of an axis with more than two poles: "not on Monday" is not "on Tuesday". `listed_names` are
+    likewise, by word: by its stem "time" would be Tim. `choices_of_one_stem` are those of words that only their endings
+    tell apart: "hermana" and "hermano".
     """
 
     language: str
@@ -52,6 +63,8 @@ class Lexicon:
     irregular: Mapping[str, str]
     poles: Mapping[str, tuple[int, ...]]
     choices: Mapping[str, tuple[int, ...]]
+    choices_of_one_stem: Mapping[str, tuple[int, ...]]
+    listed_names: Mapping[str, tuple[int, ...]]
     listed: frozenset[str]
     phrases: Mapping[tuple[str, str], tuple[int, ...]]
     particles: frozenset[str]
@@ -64,6 +77,16 @@ class Lexicon:
         """The stem of a word in lower case."""
         known = self.irregular.get(word)
         return stem_of(known or word, self.language)
+
+    def choices_of(self, word: str) -> tuple[int, ...]:
+        """What a word in lower case says that excludes others, one of which it is: a month, a city, a person."""
+        found = self.choices_of_one_stem.get(word) or self.choices.get(self.stem(word), ())
+        word = word.removesuffix("'s")
+        names = self.listed_names.get(word)
+        for ending in _NAME_ENDINGS[self.language] if names is None else ():
+            if word.endswith(ending) and len(word) - len(ending) >= _FEWEST_LETTERS:
+                names = names or self.listed_names.get(word[: -len(ending)])
+        return (*found, *(names or ()))
 
     def paired_pole(self, stem: str, particle: str) -> int:
         """The item of a verb's particle, which excludes the other of its pair with the same verb: "scroll up"."""
@@ -142,6 +165,8 @@ def lexicon(language: str) -> Lexicon:
         irregular=irregular,
         poles=poles,
         choices=choices,
+        choices_of_one_stem=_choices_of_one_stem(language, choices),
+        listed_names=_listed_names(words("not_names")),
         listed=frozenset(listed),
         phrases=phrases,
         particles=frozenset(particle for _, particle in phrases),
@@ -152,11 +177,38 @@ def lexicon(language: str) -> Lexicon:
     )
 
 
+def _choices_of_one_stem(language: str, choices: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The choices of words that have their stem in common with another choice of their axis."""
+    found: dict[str, tuple[int, ...]] = {}
+    for entry, pole, is_choice in _entries(language):
+        alike = choices.get(stem_of(entry, language), ()) if is_choice else ()
+        if any(other != pole and other >> 12 == pole >> 12 for other in alike):
+            found[entry] = (*found.get(entry, ()), pole)
+    return found
+
+
+def _listed_names(not_names: Set[str]) -> dict[str, tuple[int, ...]]:
+    """The names of the lists but for these words, each with its choices."""
+    found: dict[str, tuple[int, ...]] = {}
+    for names in _lists():
+        for spellings in names:
+            for word in set(spellings) - not_names:
+                found[word] = (*found.get(word, ()), _pole(names, spellings))
+    return found
+
+
 def axes_of(language: str) -> list[list[list[str]]]:
-    """The axes of a language and those of all languages, each as the words of its poles."""
-    own, shared = read_lexicon(language), read_lexicon("any")
-    axes = [[pole.split() for pole in axis.split("|")] for axis in (*own["axes"], *shared["axes"])]
-    return axes + [[entry.split("/") for entry in entries.split()] for entries in shared["lists"]]
+    """The axes of a language and those of all languages, and the lists of names, each as the words of its poles."""
+    return _axes(language) + _lists()
+
+
+def _axes(language: str) -> list[list[list[str]]]:
+    axes = (*read_lexicon(language)["axes"], *read_lexicon("any")["axes"])
+    return [[pole.split() for pole in axis.split("|")] for axis in axes]
+
+
+def _lists() -> list[list[list[str]]]:
+    return [[entry.split("/") for entry in entries.split()] for entries in read_lexicon("any")["lists"]]
 
 
 def axis_name(poles: list[list[str]]) -> int:
@@ -166,10 +218,14 @@ def axis_name(poles: list[list[str]]) -> int:
 
 def _entries(language: str) -> Iterator[tuple[str, int, bool]]:
     """Each entry of the axes with the item of its pole, named by its first entry; true if there are more than two."""
-    for poles in axes_of(language):
+    for poles in _axes(language):
         for pole in poles:
             for entry in pole:
-                yield entry, item(Kind.POLE, axis_name(poles) << 12 | hashed(pole[0], 12)), len(poles) > 2
+                yield entry, _pole(poles, pole), len(poles) > 2
+
+
+def _pole(poles: list[list[str]], pole: list[str]) -> int:
+    return item(Kind.POLE, axis_name(poles) << 12 | hashed(pole[0], 12))
 
 
 def read_lexicon(name: str) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def part_of(word: str, words: Lexicon) -> Part:
     if is_state and lower not in words.listed:
         # "My card is blocked" asks to unblock it: a state is the opposite of another state, not of what is to be done.
         poles = tuple(pole | STATE for pole in poles)
-    choices = words.choices.get(stem, ())
+    choices = words.choices_of(lower)
     is_capital, is_mixed = word[0].isupper(), _MIXED.match(word) is not None
     return Part(
         stem=stem,
