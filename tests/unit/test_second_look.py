@@ -226,6 +226,7 @@ def test_a_paraphrase_is_no_conflict(one: str, other: str) -> None:
         ("Reset the password on Fire TV", "Reset the password on Apple Watch", "name"),
         ("Der Techniker ist gekommen", "Der Techniker ist gar nicht gekommen", "negation"),
         ("Is there anyone I can call?", "Is there no one I can call?", "negation"),
+        ("Can I withdraw 2000 a day?", "Can I withdraw 50 a day?", "number"),
         ("Is the report of 2015 out?", "Is the report of 2016 out?", "number"),
         ("Can I send 2000 mails?", "Can I send 500 mails?", "number"),
         ("Est-ce ouvert le 1er mai ?", "Est-ce ouvert le 8 mai ?", "number"),

@@ -31,7 +31,8 @@ MONTHS = 2
 # Variants of bare numbers: the number of a year, and one that is too small for one.
 _YEAR = 1
 _SMALL = 2
-_YEARS = re.compile(r"(?:19|20)\d\d", re.ASCII)
+# 1900 and 2000 are rather amounts.
+_YEARS = re.compile(r"(?:19|20)(?!00)\d\d", re.ASCII)
 _VALUE_BITS = 20
 _PLAIN = re.compile(r"\d+(?:[.,]\d+)*")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
