@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from questream.clustering.levels import LevelRules
@@ -14,13 +16,15 @@ from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.deciding.proposal import Arrival
 from questream.domain import Decision, Matrix, Source
-from questream.operations import By, Decisions
+from questream.lab.bench.questions import table_encoder
+from questream.operations import Answer, By, Decisions, ask
 from questream.store.protocol import Identity, LevelsMark, StoredLevels
 from questream.store.reference.store import MemoryStore
 
 SUBJECTS = 4
 DIMENSION = 64
 RULES = LevelRules(resolutions=(1.0, 0.2))
+RULES_IN_FORCE = Rules(0.9, 0.9, "cosine", mean_questions=0)
 
 
 class Analysis:
@@ -30,7 +34,7 @@ class Analysis:
         self.store = MemoryStore()
         self.snapshots = LevelSnapshots()
         identity = Identity("vectors", "", DIMENSION, "cosine", "average", 0.9)
-        self.namespaces = Namespaces(self.store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine", mean_questions=0)))
+        self.namespaces = Namespaces(self.store, NamespaceConfig(identity, RULES_IN_FORCE))
         self.namespaces.open("default")
         self.clusterer = Clusterer(self.store, self.namespaces, levels=self.snapshots)
         self.offset = 0
@@ -51,6 +55,11 @@ class Analysis:
         batch = NamespaceBatch("default", self.namespaces.recovered("default"), arrivals, vectors)
         self.clusterer.decide([batch], {})
         return batch.decided().decisions
+
+    def look_up(self, vector: Matrix) -> Answer:
+        """What `questream ask` says of a vector (1, d)."""
+        encoder = replace(table_encoder(["beyond"], vector), name="vectors", revision="")
+        return ask(self.store, "default", encoder, RULES_IN_FORCE, "beyond")
 
     def find_levels(self) -> StoredLevels:
         mirror = self.store.load("default")
@@ -95,10 +104,14 @@ def test_a_new_cluster_that_only_another_new_one_is_near_to_is_where_that_is_at_
     (between,) = asking.ask(20)
     beyond = np.zeros((1, DIMENSION), np.float32)
     beyond[0, [0, SUBJECTS + 20, SUBJECTS + 50]] = np.sqrt([0.12, 0.6, 0.28])
+    answer = asking.look_up(beyond)
     (new,) = asking.ask_vectors(beyond)
     assert (new.cluster_id, new.outcome) == (22, "created")
     assert between.path is not None
     assert new.path == (*between.path[:2], "c22")
+    # Who asked before was answered the same.
+    assert answer.within is not None
+    assert tuple(map(str, reversed(answer.within.path))) == new.path
     assert [again.path for again in asking.ask_vectors(np.vstack([beyond, beyond]))] == [new.path] * 2
     # The next run begins there, and leaves it there.
     asking.find_levels()

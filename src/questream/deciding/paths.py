@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from questream.clustering.level_places import PlacedLevels, place, place_new
 from questream.clustering.levels import LevelRules, Node, leaf, parse_node
@@ -49,27 +50,39 @@ class LevelSnapshots(Guarded):
                 self._levels[namespace] = levels if levels.version else None
 
 
+class LevelsNow(NamedTuple):
+    """The levels of a namespace in the store, and these with the clusters that were placed since."""
+
+    stored: StoredLevels
+    placed: PlacedLevels
+
+    @classmethod
+    def of(cls, stored: StoredLevels) -> LevelsNow:
+        """Those in the store alone; it costs what all clusters cost."""
+        return cls(stored, PlacedLevels(stored.levels))
+
+
 def clusters_within(
-    stored: StoredLevels, mirror: Mirror, cluster_ids: Collection[int], rules: LevelRules
+    levels: LevelsNow, mirror: Mirror, cluster_ids: Collection[int], rules: LevelRules
 ) -> dict[int, Within]:
     """The paths of clusters, as a decision would have them now; a new cluster has to be in the mirror.
 
     Those that have no path are left out, as all are before levels were found.
     """
+    stored, placed = levels
     if not stored.version:
         return {}
-    placed = PlacedLevels(stored.levels)
     place(mirror, placed, rules, sorted(i for i in cluster_ids if not stored.knows(i)))
     paths = {i: _path(stored, placed, i) for i in cluster_ids}
     return {i: stored.within(path) for i, path in paths.items() if path is not None}
 
 
-def new_cluster_within(stored: StoredLevels, mirror: Mirror, vector: Matrix, rules: LevelRules) -> Within | None:
+def new_cluster_within(levels: LevelsNow, mirror: Mirror, vector: Matrix, rules: LevelRules) -> Within | None:
     """The path of the cluster that a question with this unit vector (1, d) would open; None where near to none."""
+    stored, placed = levels
     if not stored.version:
         return None
     number = max(mirror.next_id, stored.opened + 1)
-    placed = PlacedLevels(stored.levels)
     (parent,) = place_new(mirror, placed, rules, vector)
     return None if parent is None else stored.within(_path_in(placed, number, parent))
 
@@ -80,8 +93,8 @@ class Paths:
     def __init__(self, snapshots: LevelSnapshots, rules: LevelRules | None = None) -> None:
         self._snapshots = snapshots
         self._rules = rules or LevelRules()
-        # By namespace: the levels in force, and these with the clusters that are new since.
-        self._placed: dict[str, tuple[StoredLevels, PlacedLevels]] = {}
+        # By namespace: the levels in force.
+        self._placed: dict[str, LevelsNow] = {}
 
     def forget(self, namespace: str) -> None:
         """Forget a namespace until a question comes to it."""
@@ -122,7 +135,7 @@ class Paths:
         known, placed = self._placed.get(namespace, (None, None))
         if placed is None or known is not stored or len(placed.seen) > _MOST_PLACED:
             placed = PlacedLevels(stored.levels)
-            self._placed[namespace] = stored, placed
+            self._placed[namespace] = LevelsNow(stored, placed)
         return placed
 
 

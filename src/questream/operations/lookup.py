@@ -13,9 +13,9 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import NEIGHBOURS, Neighbour, assigned, first_alike, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
-from questream.clustering.stored_levels import StoredLevels, Within, inherited
+from questream.clustering.stored_levels import Within, inherited
 from questream.deciding.close_calls import Judge, with_verdicts
-from questream.deciding.paths import clusters_within, new_cluster_within
+from questream.deciding.paths import LevelsNow, clusters_within, new_cluster_within
 from questream.domain import ClusterState, Mode, NamespaceState, Naming, Outcome
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
@@ -79,7 +79,7 @@ def ask(
     model, BadRecord if a worker would dead-letter the text.
     """
     require_same_model(store, namespace, encoder)
-    mirror, levels = store.load(namespace), store.levels(namespace)
+    mirror, levels = store.load(namespace), LevelsNow.of(store.levels(namespace))
     return ask_mirror(store, namespace, mirror, levels, encoder, rules, text, judge, limit)
 
 
@@ -137,7 +137,7 @@ def ask_mirror(
     store: Store,
     namespace: str,
     mirror: Mirror,
-    levels: StoredLevels,
+    levels: LevelsNow,
     encoder: Encoder,
     rules: Rules,
     text: str,

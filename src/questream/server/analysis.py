@@ -81,7 +81,7 @@ class Analysis:
         question = self._prepared(namespace, text)
         encoder = self._encoder_of(namespace)
         rules = rules_of(self._settings, encoder)
-        levels = self._levels.stored(namespace)
+        levels = self._levels.now(namespace)
         with self._mirrors.of(namespace) as mirror, self._device:
             answer = ask_mirror(self._store, namespace, mirror, levels, encoder, rules, question, self._judge)
             return answer, rules.in_force(mirror.rules)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from questream.clustering.level_places import PlacedLevels, place
 from questream.clustering.levels import LevelRules, Levels, Node, leaf
 from questream.clustering.stored_levels import StoredLevels, Within
+from questream.deciding.paths import LevelsNow
 from questream.garbage import garbage_collection_delayed
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused
@@ -78,6 +79,11 @@ class CurrentLevels:
     def stored(self, namespace: str) -> StoredLevels:
         """The levels in the store; of version 0 before a worker has found any."""
         return self._current(namespace).stored
+
+    def now(self, namespace: str) -> LevelsNow:
+        """As `stored`, with the clusters that were placed since; who places more of them holds the mirror's lock."""
+        kept = self._current(namespace)
+        return LevelsNow(kept.stored, kept.placed)
 
     def within(self, namespace: str, cluster_id: int) -> Within | None:
         """Intent and topic of a cluster, None where unknown; as decisions have them, once the centroids are read."""

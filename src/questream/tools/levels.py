@@ -8,7 +8,7 @@ from typing import Any
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaves_within
 from questream.clustering.stored_levels import StoredLevels, Within
 from questream.deciding.level_runs import current_levels
-from questream.deciding.paths import clusters_within
+from questream.deciding.paths import LevelsNow, clusters_within
 from questream.domain import UNNAMED, ClusterState, Naming, format_cluster_id
 from questream.errors import QuestreamError
 from questream.naming.names import Vocabulary, name_of
@@ -39,7 +39,7 @@ def read_within(store: Store, namespace: str, cluster_id: int) -> Within | None:
     stored = store.levels(namespace)
     if stored.knows(cluster_id):
         return stored.within(stored.levels.path(cluster_id))
-    return clusters_within(stored, store.load(namespace), [cluster_id], LevelRules()).get(cluster_id)
+    return clusters_within(LevelsNow.of(stored), store.load(namespace), [cluster_id], LevelRules()).get(cluster_id)
 
 
 def title_of(
