@@ -62,7 +62,7 @@ class Bed:
         self.polling = PollingRetry(client, Retry(threading.Event()), Fence(client, 20.0), 20.0)
         self.namespaces = Namespaces(store, NamespaceConfig(IDENTITY, Rules(0.7, 0.7)))
         self.namespaces.open_all([self.namespace])
-        self.sentences = Sentences(store, self.namespaces, self.polling, lambda: self.now)
+        self.sentences = Sentences(store, self.namespaces, self.polling, 2, lambda: self.now)
 
     def reads(self) -> None:
         """The worker asks for them for the first time, and reads them."""

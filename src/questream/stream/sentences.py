@@ -25,6 +25,7 @@ _FEW_MAILS_SECONDS = 60.0
 class _Known:
     repeated: frozenset[str]
     since: float
+    used: float
     seen: SeenMails = field(default_factory=SeenMails)
 
     def is_due(self, now: float) -> bool:
@@ -33,10 +34,10 @@ class _Known:
 
 
 class Sentences:
-    """The sentences of the mails of each namespace. All but `of` belongs to the thread of the intake.
+    """The sentences of the mails of namespaces, `most` at most. All but `of` belongs to the thread of the intake.
 
     What this worker saw is added to the counts in the store, every other second at most. The store answers with those
-    of all workers.
+    of all workers. Of more namespaces those whose mails are longest ago are read again when needed.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Sentences:
         store: Store,
         namespaces: Namespaces,
         retry: PollingRetry,
+        most: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._namespaces = namespaces
         self._retry = retry
+        self._most = most
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._asked_for: set[str] = set()
@@ -63,6 +66,7 @@ class Sentences:
         if known is None:
             self._asked_for.add(namespace)
             return NO_SENTENCES
+        known.used = self._clock()
         return KnownSentences(known.repeated, known.seen)
 
     def read(self) -> set[str]:
@@ -71,7 +75,8 @@ class Sentences:
         self._asked_for.clear()
         for namespace in found:
             counts = self._answer(self._store.sentence_counts, namespace)
-            self._known[namespace] = _Known(counts.repeated, self._clock())
+            now = self._clock()
+            self._known[namespace] = _Known(counts.repeated, now, now)
         return found
 
     def exchange(self) -> None:
@@ -83,6 +88,10 @@ class Sentences:
                 counts = self._answer(self._store.count_sentences, namespace, seen.mails, seen.counts)
                 # None is counted while the namespace is being recovered.
                 known.repeated = counts.repeated if counts.mails else known.repeated
+        excess = len(self._known) - self._most
+        if excess > 0:
+            for namespace in sorted(self._known, key=lambda name: self._known[name].used)[:excess]:
+                del self._known[namespace]
 
     def _answer(
         self, call: Callable[Concatenate[str, P], SentenceCounts], namespace: str, *args: P.args, **kwargs: P.kwargs

@@ -268,7 +268,7 @@ class Worker:
         settings, own = self._settings, self._settings.clusters.namespace
         deadline = settings.kafka.call_deadline_seconds
         polling = PollingRetry(consumer, retry, fence, deadline)
-        sentences = Sentences(self._store, self._namespaces, polling)
+        sentences = Sentences(self._store, self._namespaces, polling, settings.clusters.max_namespaces)
         recall = Recall(self._namespaces, self._encoders, own, consumer, deadline, check, self.metrics, polling)
         return Intake(
             consumer,

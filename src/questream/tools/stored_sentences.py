@@ -31,7 +31,9 @@ class StoredSentences:
         if now - read_at >= _READ_AGAIN_SECONDS:
             self._store = self._store or self._open()
             known = KnownSentences(self._store.sentence_counts(namespace).repeated)
-            self._read[namespace] = (now, known)
+            # Another thread may read beside this one: what it read is read again.
+            lately = [one for one in list(self._read.items()) if now - one[1][0] < _READ_AGAIN_SECONDS]
+            self._read = {**dict(lately), namespace: (now, known)}
         return known
 
 
