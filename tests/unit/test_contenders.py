@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -263,3 +264,21 @@ def test_clusters_near_to_a_question_are_noted_unless_they_are_too_many() -> Non
         expected = np.setdiff1d(np.flatnonzero(scores[question] >= 0.7), found.rows)
         assert known.tolist() == mirror.ids[expected].tolist()
     assert 0 < len(found.near.ids) <= 200
+
+
+@pytest.mark.parametrize(("clusters", "questions", "learned"), [(2**15, 500, 400), (2**15 + 1, 2000, 0)])
+def test_on_the_plain_cosine_no_mean_begins_to_learn_beside_many_clusters(
+    clusters: int, questions: int, learned: int
+) -> None:
+    """Each question of a young mean is compared with all clusters: a namespace of an earlier release may have many."""
+    random = np.random.default_rng(1)
+    vectors = unit_rows(random.normal(size=(clusters + questions, 8)).astype(np.float32))
+    mirror = Mirror(8)
+    mirror.apply([ClusterMoved(number, 1, vectors[number]) for number in range(1, clusters + 1)])
+    rules = Rules(0.999, 2.0, "cosine", "average", mean_questions=400)
+    tracemalloc.start()
+    plan = BatchAssigner(vectors[-questions:], mirror, rules).plan()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert plan.mean_learned == learned
+    assert peak < 200 * 2**20

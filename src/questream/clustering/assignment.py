@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import Kept, conflict_with, keep, unpack
 from questream.domain import CheckedBy, Matrix, RunnerUp, Vector
 
+# While a mean learns, each of its questions is compared with all clusters. Where it is subtracted it learns from a
+# namespace's first questions; where it is not, a namespace that an earlier release began has none, but its clusters.
+_MOST_BESIDE_A_NEW_MEAN = 2**15
 # A question that differs from so many near clusters opens its own, without a look at those behind them.
 MOST_PASSED_OVER = 8
 
@@ -39,7 +43,7 @@ class BatchAssigner:
         self._vectors = vectors
         self._features = features if features is not None and rules.judges else [()] * len(vectors)
         self._mirror = mirror
-        self._rules = rules
+        self._rules = rules = _learning(mirror, rules)
         self._within: Matrix = vectors @ vectors.T
         self._contenders = Contenders(vectors, mirror, rules)
         self._stale: set[int] = set()
@@ -263,6 +267,12 @@ class BatchAssigner:
             products.members[row] += 1.0
             dots[i:, row] += within[i:, i]
         products.refresh_row(row)
+
+
+def _learning(mirror: Mirror, rules: Rules) -> Rules:
+    """The rules; on the plain cosine without a mean where that would begin to learn beside too many clusters."""
+    begins_late = rules.similarity == "cosine" and not mirror.mean_questions and mirror.count > _MOST_BESIDE_A_NEW_MEAN
+    return replace(rules, mean_questions=0) if begins_late else rules
 
 
 def _score_row(
