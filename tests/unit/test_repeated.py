@@ -66,6 +66,19 @@ def test_what_many_people_write_about_stays_beside_what_else_they_ask(said: str)
     assert prepared([mail(said, f"Can I pay {number} dollars?") for number in range(64)])[-1].startswith(said)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Please change my address.",
+        "Bitte ändern Sie meine Adresse.",
+        "Veuillez supprimer mes données.",
+        "Por favor borren mis datos.",
+    ],
+)
+def test_what_many_people_request_stays_beside_what_else_they_ask(said: str) -> None:
+    assert prepared([mail(said, f"Can I pay {number} dollars?") for number in range(64)])[-1].startswith(said)
+
+
 def test_a_sentence_that_is_often_all_a_mail_says_is_what_it_is_about() -> None:
     for often, frames in ((20, True), (5, False)):
         texts = prepared(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from questream.prepared import about_above
 from questream.preparing.framing import UNLIKE, Framing, framing
 from questream.preparing.line import Line
+from questream.preparing.phrases import phrases
 from questream.preparing.repeated import SeenMails, digest_of
 
 # Sentences that are looked at, as a text may be of nothing but short ones.
@@ -29,7 +30,7 @@ _ENDS = ".!?:;,)"
 
 
 class _Sentence(NamedTuple):
-    """A sentence; `digest` is '' for one that asks, and for one too long or too short to be counted."""
+    """A sentence; `digest` is '' for one that asks or requests, and for one too long or too short to be counted."""
 
     text: str
     framing: Framing
@@ -82,7 +83,8 @@ def _sentence(sentence: str) -> _Sentence:
     if len(sentence) > _MOST_CHARACTERS:
         return _Sentence(sentence, UNLIKE, "")
     words = Line(sentence).words
-    return _Sentence(sentence, framing(words), "" if _asks(sentence) else digest_of(words))
+    asks = _asks(sentence) or phrases().requests.among(words)
+    return _Sentence(sentence, framing(words), "" if asks else digest_of(words))
 
 
 def _may_frame_a_question(sentence: str, likeness: Framing) -> bool:

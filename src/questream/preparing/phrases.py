@@ -72,10 +72,11 @@ class Phrases:
     is about; nor does one of a number and `references`. `remarks` are courtesies too, unless the sentence asks or has
     one of the `wanting` words: the manual was read in vain, or is asked for. A closing in other words has one of
     `regards`. A line that begins with one of `sent_from` names one of `devices`. Where a sender asks, or speaks of
-    themself, one of `asking` is said, or two words of `asking_pairs`, one behind the other. `headers` are names of the
-    fields of a mail or a ticket, `subjects` those of them that say what it is about, `senders` those that say whose
-    mail it is, `bodies` those that have the mail itself. `passed_on` says that the mail below is the one to read,
-    `banners` are what a gateway puts above a mail from outside.
+    themself, one of `asking` is said, or two words of `asking_pairs`, one behind the other. Who wants something of the
+    reader says one of `requests`. `headers` are names of the fields of a mail or a ticket, `subjects` those of them
+    that say what it is about, `senders` those that say whose mail it is, `bodies` those that have the mail itself.
+    `passed_on` says that the mail below is the one to read, `banners` are what a gateway puts above a mail from
+    outside.
     """
 
     greetings: Beginnings
@@ -89,6 +90,7 @@ class Phrases:
     references: frozenset[str]
     asking: frozenset[str]
     asking_pairs: frozenset[tuple[str, str]]
+    requests: Sayings
     sent_from: Beginnings
     devices: frozenset[str]
     headers: frozenset[str]
@@ -125,6 +127,7 @@ def phrases() -> Phrases:
         references=of("references"),
         asking=frozenset(one for one in asking if " " not in one),
         asking_pairs=frozenset(pair for one in asking for pair in pairwise(one.split())),
+        requests=Sayings(of("requests")),
         sent_from=Beginnings(of("sent_from")),
         devices=of("devices"),
         headers=of("headers") | of("bodies"),

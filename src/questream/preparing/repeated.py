@@ -1,7 +1,7 @@
 """Sentences that stand in many mails of a namespace, such as a line of its contact form: what frames mails there.
 
-A sentence that asks is never counted. One that is often all that a mail says is what people write about, in the same
-words: each such mail outweighs nine in which it stands beside something else.
+A sentence that asks or requests is never counted. One that is often all that a mail says is what people write about,
+in the same words: each such mail outweighs nine in which it stands beside something else.
 """
 
 from __future__ import annotations
