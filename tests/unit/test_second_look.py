@@ -167,6 +167,8 @@ def test_it_is_the_same_both_ways_around() -> None:
         ("jai pas demandé cette option", "je n'ai pas demandé cette option"),
         ("Where's the users' guide for the managers' app?", "Where is the users' guide for the manager's app?"),
         ("My card expired, how do I get a new one?", "How do I renew my card?"),
+        ("Où dois-je aller pour rendre mon colis ?", "Où se fait le retour de mon colis ?"),
+        ("Wo finde ich meine PIN?", "Ich habe meine PIN verloren, wo steht sie?"),
         ("Who will win IPL 9?", "Who will win IPL 2016?"),
         ("Will the first lady win Ohio?", "Will the lady win Ohio in 2016?"),
         ("Do you ship to Germany?", "Liefern Sie nach Deutschland?"),
