@@ -63,6 +63,21 @@ def test_a_worker_holds_those_of_the_namespaces_that_it_used_last(store: Counted
     assert all(sentences.of(shop).repeated == {"a"} for shop in SHOPS)
 
 
+def test_what_was_seen_of_a_namespace_is_counted_before_it_is_let_go(store: CountedReads) -> None:
+    now = [0.0]
+    sentences = sentences_of(store, 2, now)
+    for shop in SHOPS:
+        sentences.of(shop)
+    sentences.read()
+    for number, shop in enumerate(SHOPS):
+        now[0] = number / 10
+        seen = sentences.of(shop).seen
+        assert seen is not None
+        seen.add({"a"}, alone=False)
+    sentences.exchange()
+    assert [store.sentence_counts(shop).mails for shop in SHOPS] == [1] * 6 + [0] * 2
+
+
 def test_what_is_read_beside_the_workers_is_not_kept_longer_than_it_holds(
     store: CountedReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:

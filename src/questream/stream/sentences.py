@@ -37,7 +37,8 @@ class Sentences:
     """The sentences of the mails of namespaces, `most` at most. All but `of` belongs to the thread of the intake.
 
     What this worker saw is added to the counts in the store, every other second at most. The store answers with those
-    of all workers. Of more namespaces those whose mails are longest ago are read again when needed.
+    of all workers. Of more namespaces those whose mails are longest ago are added and let go, and read again when
+    needed.
     """
 
     def __init__(
@@ -84,14 +85,20 @@ class Sentences:
         now = self._clock()
         for namespace, known in self._known.items():
             if known.is_due(now):
-                seen, known.seen, known.since = known.seen, SeenMails(), now
-                counts = self._answer(self._store.count_sentences, namespace, seen.mails, seen.counts)
-                # None is counted while the namespace is being recovered.
-                known.repeated = counts.repeated if counts.mails else known.repeated
+                self._add(namespace, known, now)
         excess = len(self._known) - self._most
         if excess > 0:
             for namespace in sorted(self._known, key=lambda name: self._known[name].used)[:excess]:
+                # Else a namespace that is let go within a minute again and again would learn nothing.
+                if self._known[namespace].seen.mails:
+                    self._add(namespace, self._known[namespace], now)
                 del self._known[namespace]
+
+    def _add(self, namespace: str, known: _Known, now: float) -> None:
+        seen, known.seen, known.since = known.seen, SeenMails(), now
+        counts = self._answer(self._store.count_sentences, namespace, seen.mails, seen.counts)
+        # None is counted while the namespace is being recovered.
+        known.repeated = counts.repeated if counts.mails else known.repeated
 
     def _answer(
         self, call: Callable[Concatenate[str, P], SentenceCounts], namespace: str, *args: P.args, **kwargs: P.kwargs
