@@ -83,6 +83,8 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         """There is no more, or nobody wants it."""
         if self._batches is not None:
             self._batches.release()
+            # They know their reader: as a cycle the bytes of the fetch would wait for the collector of cycles.
+            self._batches = None
         super().drain()
 
     def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Iterator[Any]:
