@@ -35,7 +35,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Encoder:
 
 @pytest.fixture
 def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) -> Stream:
-    settings = {"clusters.threshold": 0.6, "clusters.similarity": "cosine"}
+    settings = {"clusters.threshold": 0.6, "clusters.similarity": "cosine", "clusters.mean_questions": 1}
     return Stream(kafka.bootstrap_servers, topics(2), redis_url, settings)
 
 
