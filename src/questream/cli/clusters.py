@@ -71,6 +71,7 @@ def list_(
     Example: questream clusters list --sort unlabelled --since 7d --limit 50
     """
     from questream.naming.names import Vocabulary
+    from questream.records.times import to_the_minute
     from questream.tools.clusters import open_namespace
     from questream.tools.listing import Listed, list_clusters
     from questream.tools.naming import as_named_document, read_made_names
@@ -97,7 +98,7 @@ def list_(
             # A label is the name, and said once.
             "" if row["label"] else printable(row["name"] or ""),
             *(printable(row[name] or "") for name in ("label", "route")),
-            row["last_seen_at"][:16].replace("T", " "),
+            to_the_minute(row["last_seen_at"]),
             printable(row["representative"] or ""),
         ],
     )

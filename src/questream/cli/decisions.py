@@ -131,7 +131,7 @@ def history(
 
     Example: questream clusters history c17
     """
-    from questream.records.times import format_time
+    from questream.records.times import format_time, to_the_minute
     from questream.tools.clusters import open_namespace
     from questream.tools.decisions import as_document, history_of_level
     from questream.tools.decisions import history as operations_of
@@ -148,7 +148,7 @@ def history(
     rows = [
         (
             str(operation.number),
-            format_time(operation.time_ms)[:16].replace("T", " "),
+            to_the_minute(format_time(operation.time_ms)),
             f"undo {operation.undoes}" if operation.undoes else operation.kind,
             " ".join([*_levels_of(operation), *(f"c{cluster_id}" for cluster_id in operation.after)]),
             f"undone by {operation.undone_by}" if operation.undone_by else "",

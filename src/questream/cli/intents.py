@@ -117,6 +117,7 @@ def check(
 
     Example: questream intents check --unasked-since 90d
     """
+    from questream.records.times import to_the_minute
     from questream.tools.checking import as_document, check_labels
     from questream.tools.clusters import open_namespace
     from questream.tools.listing import parse_since
@@ -140,7 +141,7 @@ def check(
             printable(" | ".join(row["labels"])),
             " ".join(row["clusters"]),
             f"{row['size']:,}",
-            row["last_seen_at"][:16].replace("T", " "),
+            to_the_minute(row["last_seen_at"]),
             printable(row["representative"] or ""),
         ],
     )

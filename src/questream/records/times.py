@@ -22,6 +22,11 @@ def format_time(milliseconds: int) -> str:
     return f"{_format_second(seconds)}.{rest:03d}Z"
 
 
+def to_the_minute(time: str) -> str:
+    """A time of `format_time` as people read it."""
+    return time[:16].replace("T", " ")
+
+
 def parse_time(text: str) -> int:
     """Milliseconds since the epoch.
 

@@ -17,7 +17,7 @@ import orjson
 
 from questream.domain import Unread
 from questream.records.events import ClusterEvent, read_event
-from questream.records.times import format_time
+from questream.records.times import format_time, to_the_minute
 from questream.settings import WebhookSettings
 from questream.watch.receiver import Outcome, Receiver
 
@@ -97,7 +97,7 @@ def _slack_text(notification: Notification, page_url: str | None) -> str:
     name = _escaped(event.cluster_id if notification.label is None else f"{notification.label} ({event.cluster_id})")
     if page_url is not None:
         name = f"<{page_url.rstrip('/')}/n/{quote(event.namespace)}/c/{event.cluster_id}|{name.replace('|', '/')}>"
-    since = format_time(event.since_ms)[:16].replace("T", " ")
+    since = to_the_minute(format_time(event.since_ms))
     if event.kind in _CROWDS:
         what = f"{event.count} askers since {since} UTC, where {event.expected:.1f} were expected"
     elif event.kind in ("quiet", "returned"):
