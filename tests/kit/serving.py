@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import html
 import re
+import socket
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import numpy as np
+import uvicorn
 from anyio.from_thread import BlockingPortal
 from starlette.testclient import TestClient
 
@@ -110,6 +113,18 @@ def encoder_of(texts: Sequence[str]) -> Encoder:
 def no_topic(cluster_id: int, namespace: str, kept: Sequence[KeptMember]) -> list[Member]:
     """There is no Kafka behind this server."""
     raise KafkaUnavailable("no broker answered", "start it")
+
+
+@contextmanager
+def listening(store: Store) -> Iterator[int]:
+    """The port where a server of pages and API over this store speaks HTTP itself."""
+    server = uvicorn.Server(uvicorn.Config(client_of(store).app, "127.0.0.1", 0, log_level="error"))
+    bound = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    yield bound.getsockname()[1]
+    server.should_exit = True
+    thread.join(30)
 
 
 def client_of(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-import uvicorn
 
 from questream.server import protection
-from tests.kit.serving import client_of, store_with
+from tests.kit.serving import client_of, listening, store_with
 
 OPERATIONS = "/api/v1/namespaces/shop/operations"
 
@@ -49,14 +47,8 @@ def test_what_was_sent_is_not_quoted_where_it_is_refused() -> None:
 @pytest.fixture
 def port() -> Iterator[int]:
     """Where a server listens that speaks HTTP itself."""
-    app = client_of(store_with({"shop": ["a question"]})).app
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error"))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    thread.join(30)
+    with listening(store_with({"shop": ["a question"]})) as port:
+        yield port
 
 
 def begun(port: int, framing: str) -> socket.socket:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-import uvicorn
 
-from tests.kit.serving import client_of, store_with
+from tests.kit.serving import client_of, listening, store_with
 
 API = "/api/v1/namespaces/shop"
 READ = [
@@ -51,14 +49,8 @@ def test_head_of_an_address_that_takes_only_post_is_refused_as_get() -> None:
 @pytest.fixture
 def port() -> Iterator[int]:
     """Where a server listens that speaks HTTP itself."""
-    app = client_of(store_with({"shop": ["a question"]})).app
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error"))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    thread.join(30)
+    with listening(store_with({"shop": ["a question"]})) as port:
+        yield port
 
 
 def test_head_of_a_stream_ends_and_its_connection_answers_the_next_request(port: int) -> None:
